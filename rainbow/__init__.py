@@ -1,0 +1,1 @@
+"""What the notebooks, the API and the streaming layer of Rainbow Workbench share."""

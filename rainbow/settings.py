@@ -1,0 +1,92 @@
+"""Settings: where each service is and where the workbench keeps its files.
+
+They come from, the first that has one: the environment (``RAINBOW_*``), the file ``.env``, and the file ``stack.env`` that
+``rainbow up`` writes into ``RAINBOW_HOME`` for the services it started. So code reads a URL here and never asks whether a
+service is local. Relative paths are taken from the project's root, the folder that holds ``pipeline.yaml``.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from rainbow.errors import SettingsError
+
+PROJECT_ROOT = Path(__file__).resolve().parent.parent
+
+
+def _from_root(path: Path) -> Path:
+    return path if path.is_absolute() else PROJECT_ROOT / path
+
+
+ProjectPath = Annotated[Path, AfterValidator(_from_root)]
+Port = Annotated[int, Field(ge=0, le=65535)]
+
+
+class Settings(BaseSettings):
+    """All settings; each field is the environment variable ``RAINBOW_<FIELD>``."""
+
+    model_config = SettingsConfigDict(env_prefix="RAINBOW_", env_ignore_empty=True, extra="ignore", hide_input_in_errors=True)
+
+    home: ProjectPath = Field(Path(".rainbow"), validate_default=True, description="Folder of the local stack's state, the ledger and the caches.")
+    reports_dir: ProjectPath = Field(Path("reports"), validate_default=True, description="Folder of the rendered reports and executed notebooks.")
+
+    postgres_url: SecretStr | None = Field(None, description="The shop's database, postgresql://user:password@host:port/database.")
+    lake_url: str | None = Field(None, description="Folder of the lake, file:///path or gs://bucket/path; default: RAINBOW_HOME/lake.")
+    bigquery_url: SecretStr | None = Field(None, description="BigQuery's endpoint; https://bigquery.googleapis.com for the cloud.")
+    bigquery_project: str = Field("rainbow", description="BigQuery project of the datasets raw, staging and warehouse.")
+    bigquery_location: str = Field("US", description="BigQuery location of the datasets.")
+    clickhouse_url: SecretStr | None = Field(None, description="ClickHouse's HTTP interface, http://user:password@host:port.")
+    kafka_servers: str | None = Field(None, description="Kafka bootstrap servers, host:port,host:port.")
+
+    postgres_port: Port = Field(0, description="Port of the local PostgreSQL; 0: any free port, kept from then on.")
+    bigquery_port: Port = Field(0, description="Port of the local BigQuery stand-in; 0: any free port, kept from then on.")
+    clickhouse_port: Port = Field(0, description="Port of the local ClickHouse; 0: any free port, kept from then on.")
+
+    currency: str = Field("USD", pattern=r"^[A-Z]{3}$", description="Currency of the shop's money, as an ISO 4217 code; used in labels only.")
+
+    @property
+    def lake(self) -> str:
+        """URL of the lake's folder, without a slash at its end."""
+        return (self.lake_url or f"file://{self.home / 'lake'}").rstrip("/")
+
+    @property
+    def stack_env(self) -> Path:
+        """The file with the URLs of the services that ``rainbow up`` started; mode 600, it holds passwords."""
+        return self.home / "stack.env"
+
+    def url_of(self, service: str) -> str:
+        """The URL of ``postgres``, ``bigquery`` or ``clickhouse``, password included.
+
+        Raises SettingsError when no setting names the service and ``rainbow up`` has not started it.
+        """
+        url: SecretStr | None = getattr(self, f"{service}_url")
+        if url is None:
+            raise SettingsError(f"{service} has no URL: run `rainbow up`, or set RAINBOW_{service.upper()}_URL to a service that runs elsewhere")
+        return url.get_secret_value()
+
+
+def read_settings(*, with_stack: bool = True) -> Settings:
+    """Read the settings afresh; ``with_stack=False`` leaves out what ``rainbow up`` wrote, so shows only what the user named.
+
+    Raises SettingsError, naming each setting that cannot be used, never its value.
+    """
+    dotenv = PROJECT_ROOT / ".env"
+    try:
+        named = Settings(_env_file=dotenv)
+        return Settings(_env_file=(named.stack_env, dotenv)) if with_stack else named
+    except ValidationError as error:
+        faults = "; ".join(f"RAINBOW_{'_'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors(include_input=False))
+        raise SettingsError(f"settings cannot be used: {faults}") from None
+
+
+@lru_cache(maxsize=1)
+def settings() -> Settings:
+    """The settings of this process, read once; ``settings.cache_clear()`` makes the next call read them again."""
+    os.environ.setdefault("PLOOMBER_STATS_ENABLED", "false")
+    return read_settings()
