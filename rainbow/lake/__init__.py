@@ -1,0 +1,1 @@
+"""The lake: the master dataset, Parquet files that are never changed."""

@@ -1,0 +1,1 @@
+"""ClickHouse: the batch views as published, and the views that charts read."""

@@ -1,0 +1,35 @@
+"""Connections to ClickHouse's HTTP interface."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+from rainbow.errors import ServiceError
+from rainbow.settings import settings
+
+if TYPE_CHECKING:
+    from clickhouse_connect.driver.client import Client
+
+
+def connect(**options: Any) -> Client:
+    """A client for the ClickHouse that the settings name; ``options`` are clickhouse-connect's. Safe to share between threads.
+
+    Raises SettingsError when no URL is set, ServiceError when the server does not answer or refuses.
+    """
+    import clickhouse_connect
+    from clickhouse_connect.driver.exceptions import ClickHouseError
+
+    url = urlsplit(settings().url_of("clickhouse"))
+    try:
+        return clickhouse_connect.get_client(
+            host=url.hostname,
+            port=url.port or (8443 if url.scheme == "https" else 8123),
+            secure=url.scheme == "https",
+            username=unquote(url.username or "default"),
+            password=unquote(url.password or ""),
+            **{"autogenerate_session_id": False, **options},
+        )
+    except ClickHouseError as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ServiceError(f"ClickHouse does not let us in: {reason}; see `rainbow status`, or set RAINBOW_CLICKHOUSE_URL") from error

@@ -1,0 +1,1 @@
+"""BigQuery: the datasets raw, staging and warehouse."""
