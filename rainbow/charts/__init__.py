@@ -1,0 +1,39 @@
+"""The shop's dashboards: six subjects, one visual language, drawn by Altair and readable without the network.
+
+``charts.total_sales(partition_date)`` and its like ask ClickHouse and give an object whose methods are a notebook's cells.
+Rendering notebooks to pages is ``rainbow.reports``'s.
+"""
+
+from rainbow.charts.dashboards import (
+    DayOfWeek,
+    Ranking,
+    TopProducts,
+    TotalSales,
+    customer_ranking,
+    day_of_week,
+    payment_methods,
+    top_products_by_category,
+    top_sellers,
+    total_sales,
+)
+from rainbow.charts.elements import Chart, Column, Figure, Fragment, Row, headline, table
+
+__all__ = [
+    "Chart",
+    "Column",
+    "DayOfWeek",
+    "Figure",
+    "Fragment",
+    "Ranking",
+    "Row",
+    "TopProducts",
+    "TotalSales",
+    "customer_ranking",
+    "day_of_week",
+    "headline",
+    "payment_methods",
+    "table",
+    "top_products_by_category",
+    "top_sellers",
+    "total_sales",
+]

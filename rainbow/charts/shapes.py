@@ -1,0 +1,151 @@
+"""The three shapes that the dashboards are drawn in: days as columns, weekdays as columns, and a ranking as bars.
+
+Each is an Altair chart over a data set with a name, built and validated once a process; drawing it again only puts rows in.
+Numbers are floats here, for drawing alone: what a reader reads comes as text in the rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+import altair as alt
+
+from rainbow.charts import theme
+from rainbow.charts.formats import WEEKDAYS
+
+Rows = Sequence[Mapping[str, Any]]
+Tooltip = tuple[tuple[str, str], ...]
+
+WIDTH = 680
+# the roles that a mark can play, in the order of theme.ROLES
+BASE, ACCENT, PROVISIONAL = theme.ROLES[:3]
+_RANKING_STEP = 44
+# more days than this are too thin for columns on a phone
+_MOST_COLUMNS = 120
+
+
+def days(rows: Rows, *, complete_to: Rows, tooltip: Tooltip, height: int = 220) -> dict[str, Any]:
+    """A column a day (``date``, ``value``, ``role``); ``complete_to`` has at most one row, the watermark (``at``, ``label``, ``right``)."""
+    grammar = _columns(tooltip) if len(rows) <= _MOST_COLUMNS else _area(tooltip)
+    return _filled(grammar, height, days=rows, watermark=complete_to)
+
+
+def weekdays(rows: Rows, *, tooltip: Tooltip, height: int = 220) -> dict[str, Any]:
+    """A column a weekday, Monday first (``day``, ``value``, ``role``, ``label``, ``share``)."""
+    return _filled(_weekday_columns(tooltip), height, days=rows)
+
+
+def ranking(rows: Rows, *, tooltip: Tooltip) -> dict[str, Any]:
+    """A bar a row, in the order of ``rank`` (``name``, ``value``, ``label``, ``role``); a name stands above its bar and has the width."""
+    return _filled(_ranking_bars(tooltip), _RANKING_STEP * len(rows), rows=rows)
+
+
+def _filled(grammar: Mapping[str, Any], height: int, **datasets: Rows) -> dict[str, Any]:
+    return {**grammar, "height": height, "datasets": {name: list(rows) for name, rows in datasets.items()}}
+
+
+def _finished(chart: Any) -> dict[str, Any]:
+    """The chart as Vega-Lite that versions 5.6 and 6 both read, in the colours of a light page."""
+    spec = chart.properties(width=WIDTH, autosize=alt.AutoSizeParams(type="fit-x", contains="padding")).to_dict()
+    spec.pop("$schema")
+    spec["config"] = theme.config()
+    return spec
+
+
+def _tooltip(fields: Tooltip) -> list[alt.Tooltip]:
+    return [alt.Tooltip(field, type="nominal", title=title) for field, title in fields]
+
+
+def _role(*, legend: bool = False) -> alt.Color:
+    return alt.Color("role", type="nominal", scale=alt.Scale(domain=list(theme.ROLES)), legend=alt.Legend() if legend else None)
+
+
+def _compact_axis(**options: Any) -> alt.Axis:
+    return alt.Axis(title=None, labelExpr=theme.COMPACT_LABEL, **options)
+
+
+@lru_cache
+def _columns(tooltip: Tooltip) -> dict[str, Any]:
+    bars = alt.Chart().mark_bar(cornerRadiusEnd=2).encode(x=_day(), y=_amount(), color=_role())
+    return _over_days(bars, tooltip)
+
+
+@lru_cache
+def _area(tooltip: Tooltip) -> dict[str, Any]:
+    area = alt.Chart().mark_area(line=True, opacity=0.25).encode(x=_day(), y=_amount())
+    marked = (
+        alt.Chart()
+        .mark_point(filled=True, size=50, opacity=1)
+        .encode(x=_day(), y=_amount(), color=_role())
+        .transform_filter(f"datum.role !== '{BASE}'")
+    )
+    return _over_days(alt.layer(area, marked), tooltip)
+
+
+def _day() -> alt.X:
+    axis = alt.Axis(title=None, format="%-d %b", labelOverlap=True, tickCount=7, labelFlush=True)
+    return alt.X("date", type="temporal", timeUnit="utcyearmonthdate", axis=axis, scale=alt.Scale(type="utc"))
+
+
+def _amount() -> alt.Y:
+    return alt.Y("value", type="quantitative", axis=_compact_axis(), scale=alt.Scale(zero=True))
+
+
+def _over_days(marks: Any, tooltip: Tooltip) -> dict[str, Any]:
+    hover = alt.selection_point(name="hover", on="pointerover", clear="pointerout", fields=["date"], empty=False)
+    lit = (
+        alt.Chart()
+        .mark_bar(style="hover", binSpacing=0)
+        .encode(
+            x=_day(),
+            y=alt.value(0),
+            y2=alt.value("height"),
+            opacity=alt.condition(hover, alt.value(0.1), alt.value(0)),
+            tooltip=_tooltip(tooltip),
+        )
+        .add_params(hover)
+    )
+    watermark = alt.Chart(alt.NamedData("watermark")).encode(x=alt.X("at", type="temporal", scale=alt.Scale(type="utc"), axis=None))
+    rule = watermark.mark_rule(strokeDash=[4, 3], y=-6, y2="height")
+    left = (
+        watermark.mark_text(style="note", align="left", dx=-2, y=-14, baseline="middle")
+        .encode(text="label:N")
+        .transform_filter("!datum.right")
+    )
+    right = (
+        watermark.mark_text(style="note", align="right", dx=2, y=-14, baseline="middle")
+        .encode(text="label:N")
+        .transform_filter("datum.right")
+    )
+    return _finished(alt.layer(marks, lit, rule, left, right, data=alt.NamedData("days")))
+
+
+@lru_cache
+def _weekday_columns(tooltip: Tooltip) -> dict[str, Any]:
+    day = alt.X(
+        "day",
+        type="ordinal",
+        sort=list(WEEKDAYS),
+        axis=alt.Axis(title=None, labelExpr="slice(datum.label, 0, 3)", labelAngle=0, labelFontSize=13),
+    )
+    base = alt.Chart().encode(x=day, y=alt.Y("value", type="quantitative", axis=None), tooltip=_tooltip(tooltip))
+    bars = base.mark_bar(cornerRadiusEnd=3).encode(color=_role())
+    amounts = base.mark_text(style="value", dy=-24).encode(text="label:N")
+    share = base.mark_text(style="note", dy=-9).encode(text="share:N")
+    return _finished(alt.layer(bars, amounts, share, data=alt.NamedData("days")))
+
+
+@lru_cache
+def _ranking_bars(tooltip: Tooltip) -> dict[str, Any]:
+    rank = alt.Y("rank", type="ordinal", axis=None, scale=alt.Scale(paddingInner=0, paddingOuter=0))
+    base = alt.Chart().encode(y=rank, tooltip=_tooltip(tooltip))
+    bars = base.mark_bar(height=10, yOffset=9, cornerRadiusEnd=3).encode(
+        x=alt.X("value", type="quantitative", axis=None, scale=alt.Scale(zero=True)), color=_role()
+    )
+    names = base.mark_text(style="name", align="left", baseline="middle", dy=-7, limit=alt.ExprRef("width - 120")).encode(
+        x=alt.value(0), text="name:N"
+    )
+    labels = base.mark_text(style="value", align="right", baseline="middle", dy=-7, limit=110).encode(x=alt.value("width"), text="label:N")
+    return _finished(alt.layer(bars, names, labels, data=alt.NamedData("rows")))
