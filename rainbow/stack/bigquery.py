@@ -1,0 +1,42 @@
+"""The local BigQuery stand-in: how its server (`rainbow.stack.bigquery_server`) is started and looked at."""
+
+from __future__ import annotations
+
+import sys
+
+from rainbow.settings import settings
+from rainbow.stack.endpoints import get
+from rainbow.stack.place import Place
+from rainbow.stack.process import Launch
+from rainbow.stack.service import Service
+
+
+def prepare(place: Place) -> None:
+    """Make the data folder; DuckDB takes up its write-ahead log by itself."""
+    place.data.mkdir(mode=0o700, exist_ok=True)
+
+
+def launch(place: Place, port: int) -> Launch:
+    """The server on a port of the loopback; it reads the password from the file, so that no process list shows it."""
+    arguments = ["--port", str(port), "--data", str(place.data), "--password-file", str(place.password_file)]
+    return Launch(
+        command=[sys.executable, "-m", "rainbow.stack.bigquery_server", *arguments, "--project", settings().bigquery_project],
+        environment={"PYTHONUNBUFFERED": "1", "PYTHONWARNINGS": "ignore"},
+    )
+
+
+def check(url: str) -> None:
+    """List the project's datasets; raises OSError or ServiceError when BigQuery does not answer."""
+    get(url, f"/bigquery/v2/projects/{settings().bigquery_project}/datasets?maxResults=1")
+
+
+SERVICE = Service(
+    name="bigquery",
+    title="BigQuery stand-in",
+    scheme="http",
+    user="rainbow",
+    path="",
+    prepare=prepare,
+    launch=launch,
+    check=check,
+)
