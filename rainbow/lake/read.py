@@ -1,0 +1,42 @@
+"""Reading the lake with DuckDB: a view a table over its Parquet files."""
+
+from __future__ import annotations
+
+import duckdb
+import pyarrow as pa
+
+from rainbow.lake.files import DELETED, LSN, Lake, schema_of
+from rainbow.source.tables import TABLES, Table
+
+
+def connect(lake: Lake | None = None) -> duckdb.DuckDBPyConnection:
+    """An in-memory DuckDB that can read the lake's files; times are UTC."""
+    connection = duckdb.connect(":memory:")
+    connection.execute("set TimeZone = 'UTC'")
+    if lake is not None and not lake.is_folder:
+        connection.register_filesystem(lake.fs)
+    return connection
+
+
+def connect_with_views(lake: Lake | None = None, tables: tuple[Table, ...] = TABLES) -> duckdb.DuckDBPyConnection:
+    """An in-memory DuckDB with a view for each table of the lake; a table without files is an empty view."""
+    lake = lake or Lake()
+    connection = connect(lake)
+    for table in tables:
+        pattern = f"{table.name}/partition_date=*/*.parquet"
+        if lake.fs.glob(lake.full(pattern)):
+            connection.execute(
+                f"create view {table.name} as select * from read_parquet('{lake.address(pattern)}', hive_partitioning = false)"
+            )
+        else:
+            connection.register(table.name, schema_of(table).empty_table())
+    return connection
+
+
+def live_keys(lake: Lake, table: Table) -> pa.Array:
+    """Keys that the lake last saw alive, in no order."""
+    with connect_with_views(lake, (table,)) as connection:
+        found = connection.execute(
+            f"select {table.key} as key from {table.name} group by 1 having not arg_max({DELETED}, ({LSN}, not {DELETED}))"
+        ).to_arrow_table()
+    return found.column("key").combine_chunks()

@@ -1,0 +1,49 @@
+"""One type, four dialects: what a PostgreSQL type of ``rainbow.source.tables`` is in Arrow, BigQuery and ClickHouse."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+
+import pyarrow as pa
+
+
+@cache
+def arrow_type(postgres: str) -> pa.DataType:
+    """The Arrow type that holds every value of a PostgreSQL type exactly."""
+    if numeric := re.fullmatch(r"numeric\((\d+),\s*(\d+)\)", postgres):
+        return pa.decimal128(int(numeric[1]), int(numeric[2]))
+    return {
+        "bigint": pa.int64(),
+        "integer": pa.int64(),
+        "text": pa.string(),
+        "boolean": pa.bool_(),
+        "date": pa.date32(),
+        "timestamptz": pa.timestamp("us", "UTC"),
+    }[postgres]
+
+
+def bigquery_type(postgres: str) -> str:
+    """The GoogleSQL type of a column in ``raw``."""
+    if postgres.startswith("numeric"):
+        return "NUMERIC"
+    return {"bigint": "INT64", "integer": "INT64", "text": "STRING", "boolean": "BOOL", "date": "DATE", "timestamptz": "TIMESTAMP"}[
+        postgres
+    ]
+
+
+def clickhouse_type(type_: pa.DataType) -> str:
+    """The ClickHouse type of an Arrow column, without Nullable."""
+    if pa.types.is_decimal(type_):
+        return f"Decimal({type_.precision}, {type_.scale})"
+    if pa.types.is_timestamp(type_):
+        return "DateTime64(6, 'UTC')"
+    if pa.types.is_date(type_):
+        return "Date32"
+    if pa.types.is_boolean(type_):
+        return "Bool"
+    if pa.types.is_integer(type_):
+        return "Int64"
+    if pa.types.is_floating(type_):
+        return "Float64"
+    return "String"
