@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import psycopg
 import pyarrow as pa
 from pyarrow import csv
 
+from rainbow.datasets.binary import can_encode, encoded
 from rainbow.datasets.shop import Delete, Update
 from rainbow.source.schema import set_clock
 from rainbow.source.tables import BY_NAME
@@ -21,13 +22,7 @@ _ROWS_A_BLOCK = 50_000
 
 def copy_rows(connection: Connection, table: str, rows: pa.Table) -> None:
     """COPY ``rows`` into ``table``; their columns are columns of it. A NULL stays a NULL and an empty text an empty text."""
-    columns = ", ".join(rows.column_names)
-    connection.execute("set local timezone = 'UTC'")
-    with connection.cursor() as cursor, cursor.copy(f"copy {table} ({columns}) from stdin (format csv)") as copy:
-        for batch in _without_zone(rows).to_batches(max_chunksize=_ROWS_A_BLOCK):
-            block = io.BytesIO()
-            csv.write_csv(batch, block, csv.WriteOptions(include_header=False))
-            copy.write(block.getbuffer())
+    _copy(connection, table, rows, _types(table, rows))
 
 
 def add_members(connection: Connection, table: str, rows: pa.Table) -> None:
@@ -73,6 +68,27 @@ def analyze(connection: Connection, tables: Iterable[str]) -> None:
     connection.execute(f"analyze {', '.join(tables)}")
 
 
+def _copy(connection: Connection, target: str, rows: pa.Table, types: list[str]) -> None:
+    form = "binary" if can_encode(types) else "csv"
+    # CSV carries no zone
+    connection.execute("set local timezone = 'UTC'")
+    with connection.cursor() as cursor, cursor.copy(f"copy {target} ({', '.join(rows.column_names)}) from stdin (format {form})") as copy:
+        for block in encoded(rows, types) if form == "binary" else _as_csv(rows):
+            copy.write(block)
+
+
+def _as_csv(rows: pa.Table) -> Iterator[memoryview]:
+    for batch in _without_zone(rows).to_batches(max_chunksize=_ROWS_A_BLOCK):
+        block = io.BytesIO()
+        csv.write_csv(batch, block, csv.WriteOptions(include_header=False))
+        yield block.getbuffer()
+
+
+def _types(table: str, rows: pa.Table) -> list[str]:
+    types = {column.name: column.type for column in BY_NAME[table].columns}
+    return [types[name] for name in rows.column_names]
+
+
 def _without_zone(rows: pa.Table) -> pa.Table:
     # Arrow writes instants with a zone twenty times slower than the same ones without
     fields = [pa.field(f.name, pa.timestamp("us")) if pa.types.is_timestamp(f.type) else f for f in rows.schema]
@@ -88,10 +104,10 @@ def _assignment(update: Update, column: str) -> str:
 
 
 def _stage(connection: Connection, table: str, rows: pa.Table) -> str:
-    types = {column.name: column.type for column in BY_NAME[table].columns}
+    types = _types(table, rows)
     stage = f"incoming_{table}"
-    definition = ", ".join(f"{name} {types[name]}" for name in rows.column_names)
+    definition = ", ".join(f"{name} {type_}" for name, type_ in zip(rows.column_names, types, strict=True))
     connection.execute(f"create temp table {stage} ({definition}) on commit drop")
-    copy_rows(connection, stage, rows)
+    _copy(connection, stage, rows, types)
     connection.execute(f"analyze {stage}")
     return stage

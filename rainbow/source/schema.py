@@ -67,8 +67,12 @@ def drop_schema(connection: Connection) -> None:
 
 
 def empty_schema(connection: Connection) -> None:
-    """Remove all rows, the record of deletes too, and start the ids again. The tables stay, so what publishes them stays right."""
-    connection.execute(f"truncate {', '.join(t.name for t in TABLES)}, deletions restart identity")
+    """Remove all rows, the record of deletes too, and start the ids again. The tables stay, so what publishes them stays right.
+
+    Rows of other tables that reference them, such as the API's idempotency keys, go with them.
+    """
+    connection.execute("set local client_min_messages = warning")
+    connection.execute(f"truncate {', '.join(t.name for t in TABLES)}, deletions restart identity cascade")
 
 
 def first_filled(connection: Connection) -> str | None:
@@ -87,31 +91,36 @@ def set_clock(connection: Connection, moment: datetime) -> None:
 def create_table(table: Table) -> str:
     """The statement that makes ``table`` with its key and checks, without its foreign keys."""
     lines = [_column(table, column) for column in table.columns]
-    lines.append(f"primary key ({table.key})")
+    lines.append(f"constraint {table.name}_pkey primary key ({table.key})")
     return f"create table if not exists {table.name} (\n    " + ",\n    ".join(lines) + "\n)"
 
 
 def create_keys(connection: Connection) -> None:
-    """Add the foreign keys and the indexes that are not there. On a table full of rows, each is one pass over it."""
-    for name, table, columns in _indexes():
-        connection.execute(f"create index if not exists {name} on {table} ({columns})")
-    there = {
-        row[0]
-        for row in connection.execute(
-            "select conname from pg_constraint where contype = 'f' and connamespace = to_regnamespace(current_schema())"
-        )
-    }
-    for name, table, column, parent in _foreign_keys():
+    """Add the keys and the indexes that are not there. On a table full of rows, each is one pass over it."""
+    there = {row[0] for row in connection.execute(_KEYS_THAT_ARE)}
+    for table in TABLES:
+        if f"{table.name}_pkey" not in there:
+            connection.execute(f"alter table {table.name} add constraint {table.name}_pkey primary key ({table.key})")
+    for name, table_name, column in _indexes():
+        connection.execute(f"create index if not exists {name} on {table_name} ({column})")
+    for name, table_name, column, parent in _foreign_keys():
         if name not in there:
-            connection.execute(f"alter table {table} add constraint {name} foreign key ({column}) references {parent} (id)")
+            connection.execute(f"alter table {table_name} add constraint {name} foreign key ({column}) references {parent} (id)")
 
 
 def drop_keys(connection: Connection) -> None:
-    """Drop the foreign keys and the indexes other than the primary keys, so that a bulk load need not keep them row by row."""
-    for name, table, _, _ in _foreign_keys():
-        connection.execute(f"alter table {table} drop constraint if exists {name}")
+    """Drop the keys and the indexes, so that a bulk load need not keep them row by row; for the time of one transaction.
+
+    A primary key that a table of someone else's references stays.
+    """
+    for name, table_name, _, _ in _foreign_keys():
+        connection.execute(f"alter table {table_name} drop constraint if exists {name}")
     for name, _, _ in _indexes():
         connection.execute(f"drop index if exists {name}")
+    held = {row[0] for row in connection.execute("select confrelid::regclass::text from pg_constraint where contype = 'f'")}
+    for table in TABLES:
+        if table.name not in held:
+            connection.execute(f"alter table {table.name} drop constraint if exists {table.name}_pkey")
 
 
 def set_sequences(connection: Connection, above: dict[str, int] | None = None) -> None:
@@ -200,6 +209,8 @@ begin
 end
 $$
 """
+
+_KEYS_THAT_ARE = "select conname from pg_constraint where contype in ('p', 'f') and connamespace = to_regnamespace(current_schema())"
 
 _COLUMNS_THAT_ARE = """
 select c.relname, c.relkind, a.attname, format_type(a.atttypid, a.atttypmod)

@@ -125,6 +125,12 @@ class CompleteJourney:
         return np.unique(self.lines.household)
 
     @cached_property
+    def _joined(self) -> Ints:
+        joined = np.full(len(self.households), np.iinfo(np.int64).max)
+        np.minimum.at(joined, np.searchsorted(self.households, self.lines.household), self.lines.at)
+        return joined
+
+    @cached_property
     def history(self) -> History:
         """What follows from the lines, by product."""
         return History(self.lines, self.products.id, self.draws)
@@ -180,10 +186,8 @@ class CompleteJourney:
 
     def _customers(self, since: date, until: date) -> pa.Table:
         """The households whose first basket lies in these days; each joins with it."""
-        households, first = np.unique(self.lines.household, return_index=True)
-        joined = self.lines.at[first]
-        where = (joined >= start_of(since)) & (joined < start_of(until))
-        ids, at = households[where], instants(joined[where])
+        where = (self._joined >= start_of(since)) & (self._joined < start_of(until))
+        ids, at = self.households[where], instants(self._joined[where])
         return rows_of(
             "customers", id=ids, name=pa.array([f"Household {i}" for i in ids.tolist()], pa.string()), created_at=at, updated_at=at
         )
