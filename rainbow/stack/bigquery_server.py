@@ -1,8 +1,6 @@
 """The process of the BigQuery stand-in: bqemulator over a DuckDB file, behind a password.
 
-Three things are changed in bqemulator: it loads DuckDB extensions that have to be downloaded (left out: geography and Avro),
-refuses the media type that Google's own client sends with an upload, and lets everybody in. The last is mended by
-`Guard`. Its gRPC interface knows no password and is therefore not opened; large results leave by EXPORT DATA.
+What is changed in bqemulator itself stands in `bigquery_mends`; `Guard` asks for the password. Its gRPC interface knows no password and is therefore not opened; large results leave by EXPORT DATA.
 """
 
 from __future__ import annotations
@@ -18,6 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import structlog
+
+from rainbow.stack import bigquery_mends
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -61,17 +61,6 @@ class Guard:
         return scope["method"] == "PUT" and scope["path"].startswith("/upload/") and b"upload_id=" in scope["query_string"]
 
 
-def mend() -> None:
-    """Make bqemulator work without a network and accept what Google's client uploads."""
-    from bqemulator.api.routes import upload
-    from bqemulator.storage.engine import DuckDBEngine
-
-    permitted = upload._is_permitted_media_type
-    vars(upload)["_is_permitted_media_type"] = lambda media_type: media_type.startswith("*/*") or permitted(media_type)
-    for name in ("_load_spatial", "_load_format_extensions"):
-        setattr(DuckDBEngine, name, lambda engine: None)
-
-
 def guard(password: str) -> None:
     """Put the password before the REST interface, and leave the gRPC interface closed."""
     from bqemulator import server
@@ -105,7 +94,7 @@ def main() -> None:
     arguments = parser.parse_args()
     os.umask(0o077)
     quiet()
-    mend()
+    bigquery_mends.mend()
     guard(arguments.password_file.read_text().strip())
     asyncio.run(serve(arguments))
 

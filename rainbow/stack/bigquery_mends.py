@@ -1,0 +1,83 @@
+"""What is changed in bqemulator so that it behaves like BigQuery in the places that matter here, and is quick.
+
+Each change stands for itself and says why; all of them are to its own, pinned version.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+
+def mend() -> None:
+    """Apply all changes; before the server is made."""
+    work_without_network()
+    accept_any_media_type()
+    raise_errors_of_queries()
+    keep_no_past_states()
+    remember_parsed_statements()
+
+
+def work_without_network() -> None:
+    """Leave out DuckDB extensions that would have to be downloaded: geography and Avro."""
+    from bqemulator.storage.engine import DuckDBEngine
+
+    for name in ("_load_spatial", "_load_format_extensions"):
+        setattr(DuckDBEngine, name, lambda engine: None)
+
+
+def accept_any_media_type() -> None:
+    """Accept ``*/*``, which Google's own client sends with an upload."""
+    from bqemulator.api.routes import upload
+
+    permitted = upload._is_permitted_media_type
+    vars(upload)["_is_permitted_media_type"] = lambda media_type: media_type.startswith("*/*") or permitted(media_type)
+
+
+def raise_errors_of_queries() -> None:
+    """Answer a failed ``jobs.query`` with an HTTP error, as BigQuery does; as it stands the client would see no rows and no error."""
+    from bqemulator.api.routes import jobs
+    from bqemulator.domain.errors import InvalidQueryError, NotFoundError
+
+    def raising(endpoint: Any) -> Any:
+        @functools.wraps(endpoint)
+        async def query(*args: Any, **kwargs: Any) -> Any:
+            answer = await endpoint(*args, **kwargs)
+            for error in answer.get("errors", ()):
+                raise (NotFoundError if error.get("reason") == "notFound" else InvalidQueryError)(error.get("message", "query failed"))
+            return answer
+
+        return query
+
+    for route in jobs.router.routes:
+        if getattr(route, "endpoint", None) is jobs.query:
+            route.endpoint = route.dependant.call = raising(jobs.query)
+
+
+def keep_no_past_states() -> None:
+    """Keep no copy of a table at each change: time travel is not used, and the copies cost as much as the table is large."""
+    from bqemulator.domain.events import TableDataChanged
+    from bqemulator.versioning import snapshots
+
+    for kind in vars(snapshots).values():
+        if isinstance(kind, type) and hasattr(kind, "record_change"):
+            kind.record_change = lambda self, project, dataset, table: self._events.publish(TableDataChanged(project, dataset, table))
+
+
+def remember_parsed_statements() -> None:
+    """Parse the same text once: a statement is parsed about ten times on its way, and the daily ones come again each day."""
+    import sqlglot
+
+    parse_one = sqlglot.parse_one
+
+    @functools.lru_cache(maxsize=4096)
+    def parsed(text: str, read: Any, into: Any, options: tuple[tuple[str, Any], ...]) -> Any:
+        return parse_one(text, read=read, into=into, **dict(options))
+
+    def remembering(sql: Any, read: Any = None, dialect: Any = None, into: Any = None, **options: Any) -> Any:
+        try:
+            return parsed(sql, read or dialect, into, tuple(sorted(options.items()))).copy()
+        except TypeError:
+            return parse_one(sql, read=read or dialect, into=into, **options)
+
+    vars(sqlglot)["parse_one"] = remembering
