@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 from pathlib import Path
 
 import uvicorn
@@ -26,8 +27,20 @@ def main() -> None:
     engine = Engine(arguments.data)
     gateway = Gateway(engine, USER, arguments.password_file.read_text().strip())
     config = uvicorn.Config(
-        gateway, host=HOST, port=arguments.port, log_level="warning", access_log=False, lifespan="off", timeout_graceful_shutdown=5
+        gateway,
+        host=HOST,
+        port=arguments.port,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        lifespan="off",
+        timeout_keep_alive=30,
+        timeout_graceful_shutdown=5,
     )
+    # uvicorn raises the signal again when it has stopped; the engine is to be closed after that
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
     uvicorn.Server(config).run()
     engine.close()
 

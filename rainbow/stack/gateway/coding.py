@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import lz4.frame
 from backports import zstd
+
+# compressed bytes that are decompressed in one go; they may become a thousand times as many
+SLICE = 2**16
 
 
 class CodingError(Exception):
@@ -55,14 +58,13 @@ def encoder(accepted: str) -> tuple[str, Coder] | None:
     return None
 
 
-def encoded(pieces: Iterator[bytes], coder: Coder | None) -> Generator[bytes, None, None]:
-    """The pieces, encoded."""
-    if coder is None:
-        yield from pieces
-        return
+def decoded(pieces: Iterable[bytes], encoding: str) -> Iterator[bytes]:
+    """The pieces without their Content-Encoding; raises CodingError."""
+    coder = decoder(encoding)
     for piece in pieces:
-        if out := coder.feed(piece):
-            yield out
+        for begin in range(0, len(piece), SLICE):
+            if out := coder.feed(piece[begin : begin + SLICE]):
+                yield out
     if out := coder.end():
         yield out
 

@@ -1,190 +1,67 @@
-"""The engine: chdb connections, one a request or one a session, and the statements that run on them.
+"""The engine over one data folder, and the connections that it lends to requests.
 
-chdb's connections share one engine per process and folder, work at the same time, and each has its own settings, database and
-temporary tables; opening one takes 0.1 ms. So a request's settings never reach another request.
+A request without a session gets a connection that has exactly its database and settings: a new one, or an idle one that was
+prepared alike and has not been changed since. A session keeps one connection for all its requests.
 """
 
 from __future__ import annotations
 
-import json
 import re
 import threading
 import time
-from collections.abc import Generator
+from collections import OrderedDict
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import chdb
-
+from rainbow.stack.gateway.connection import Connection, name
+from rainbow.stack.gateway.errors import EngineError
 from rainbow.stack.gateway.request import External, Query
 
-SETTING_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*")
-ERROR_CODE = re.compile(r"Code: (\d+)\. DB::Exception: ")
+IDLE_LIMIT = 16
+SETTING = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*")
 
-
-class EngineError(Exception):
-    """An exception of ClickHouse: its code and its text."""
-
-    def __init__(self, code: int, text: str) -> None:
-        super().__init__(text)
-        self.code = code
-        self.text = text
-
-    @classmethod
-    def of(cls, code: int, name: str, message: str) -> EngineError:
-        """An exception that the gateway raises itself, written as ClickHouse writes its own."""
-        return cls(code, f"Code: {code}. DB::Exception: {message}. ({name})")
+# what kinds of statement a session's request may run that is readonly; without a session the engine itself refuses
+KINDS = {"0": None, "1": ("READ_ONLY",), "2": ("READ_ONLY", "CONTROL")}
 
 
 @dataclass
 class Session:
-    """A connection that outlives its request: settings, database and temporary tables stay until nobody asked for a while."""
+    """A connection that outlives its requests, until none came for a while."""
 
-    connection: Any
+    connection: Connection
     expires: float = 0.0
     lock: threading.Lock = field(default_factory=threading.Lock)
-    lent: dict[str, str] = field(default_factory=dict)
+    # values that its settings have without those that a request lends them
+    own: dict[str, str | None] = field(default_factory=dict)
 
-
-class Engine:
-    """ClickHouse over one data folder; the process that has it open is the only one that can."""
-
-    def __init__(self, data: Path) -> None:
-        self._path = str(data)
-        self._main = chdb.connect(self._path)
-        self._sessions: dict[str, Session] = {}
-        self._lock = threading.Lock()
-        self.version = self.scalar("select version()")
-        self.timezone = self.scalar("select timezone()")
-
-    def scalar(self, statement: str) -> str:
-        """The one value that a statement gives, as text."""
-        return self._main.query(statement, "TabSeparated").bytes().decode().rstrip("\n")
-
-    def close(self) -> None:
-        """Close every connection; what was acknowledged is on disk before that."""
-        for session in self._sessions.values():
-            session.connection.close()
-        self._main.close()
-
-    def lend(self, query: Query) -> Loan:
-        """A connection with the request's database, settings, parameters and tables; raises EngineError."""
-        session = self._session(query) if query.session_id else None
-        loan = Loan(self, session.connection if session else chdb.connect(self._path), session, query)
-        try:
-            loan.prepare()
-        except BaseException:
-            loan.close()
-            raise
-        return loan
-
-    def forget(self, session: Session) -> None:
-        """End a session."""
-        with self._lock:
-            for name in [name for name, known in self._sessions.items() if known is session]:
-                del self._sessions[name]
-        session.connection.close()
-
-    def _session(self, query: Query) -> Session:
-        assert query.session_id is not None
-        now = time.monotonic()
-        with self._lock:
-            for name, known in list(self._sessions.items()):
-                if known.expires < now and name != query.session_id and not known.lock.locked():
-                    self._sessions.pop(name).connection.close()
-            session = self._sessions.get(query.session_id)
-            if session and session.expires < now and not session.lock.locked():
-                self._sessions.pop(query.session_id).connection.close()
-                session = None
-            if session is None:
-                if query.session_check:
-                    raise EngineError.of(372, "SESSION_NOT_FOUND", f"Session {query.session_id} not found")
-                session = self._sessions[query.session_id] = Session(chdb.connect(self._path))
-            if not session.lock.acquire(blocking=False):
-                raise EngineError.of(373, "SESSION_IS_LOCKED", f"Session {query.session_id} is locked by a concurrent client")
-            session.expires = now + query.session_timeout
-        return session
+    def lend_settings(self, settings: dict[str, str]) -> None:
+        """Take a request's settings, and give back what earlier requests lent and this one does not."""
+        returned = [setting for setting in self.own if setting not in settings]
+        self.connection.reset({setting: self.own.pop(setting) for setting in returned})
+        new = [setting for setting in settings if setting not in self.own]
+        if new:
+            self.own |= self.connection.current(new)
 
 
 class Loan:
-    """A connection for one request. `close` gives it back to its session, or ends it."""
+    """A connection that a request has until it closes the loan; ``unchanged`` says that another may have it as it is."""
 
-    def __init__(self, engine: Engine, connection: Any, session: Session | None, query: Query) -> None:
+    def __init__(self, engine: Engine, query: Query, connection: Connection, session: Session | None, key: object) -> None:
         self._engine = engine
-        self._connection = connection
-        self._session = session
         self._query = query
-        self._externals: list[str] = []
+        self._session = session
+        self._key = key
         self._closed = False
-
-    def prepare(self) -> None:
-        """Set what the request asks for; ``readonly`` comes last, since nothing can be set after it."""
-        query = self._query
-        if query.database:
-            self.run(f"use {_name(query.database)}")
-        for external in query.externals:
-            self._take(external)
-        wanted = dict(query.settings)
-        if self._session:
-            # a session is not closed by its request: what can't be undone on it is judged per statement (`judge`)
-            wanted.pop("readonly", None)
-            self._return_settings(set(wanted))
-            self._remember_settings(set(wanted))
-        for name in wanted:
-            if not SETTING_NAME.fullmatch(name):
-                raise EngineError.of(115, "UNKNOWN_SETTING", f"Unknown setting '{name}'")
-        changes = [f"{name} = {_text(value)}" for name, value in wanted.items()]
-        changes += [f"{_param(name)} = {_text(value)}" for name, value in query.parameters.items()]
-        if changes:
-            self.run(f"set {', '.join(changes)}")
-
-    def run(self, statement: str, format_name: str = "TabSeparated") -> Any:
-        """Run a statement to its end; returns chdb's result. Raises EngineError."""
-        try:
-            return self._connection.query(statement, format_name)
-        except RuntimeError as error:
-            raise _engine_error(error) from None
+        self.connection = connection
+        self.unchanged = False
 
     def judge(self, statement: str) -> bool:
-        """Whether the statement only reads, so that its answer can be streamed.
-
-        Raises EngineError for several statements at once, and for a write in a session whose request is readonly.
-        """
-        about = self._connection._conn.classify_query(statement)
-        if about["statement_count"] > 1:
-            raise EngineError.of(62, "SYNTAX_ERROR", "Syntax error (Multi-statements are not allowed)")
-        readonly = self._query.settings.get("readonly", "0")
-        allowed = {"0": None, "1": ("READ_ONLY",), "2": ("READ_ONLY", "CONTROL")}.get(readonly, ("READ_ONLY",))
-        if self._session and allowed and about["query_class"].name not in allowed:
+        """Whether the statement only reads; raises EngineError for one that a readonly request may not run."""
+        kind = self.connection.kind(statement)
+        allowed = KINDS.get(self._query.settings.get("readonly", "0"), ("READ_ONLY",))
+        if self._session and allowed and kind not in allowed:
             raise EngineError.of(164, "READONLY", "default: Cannot execute query in readonly mode")
-        return about["query_class"].name == "READ_ONLY"
-
-    def stream(self, statement: str, format_name: str) -> Generator[bytes, None, None]:
-        """Run a statement and give its answer block by block; raises EngineError at the block where it happens."""
-        try:
-            result = self._connection.send_query(statement, format_name)
-        except RuntimeError as error:
-            raise _engine_error(error) from None
-        try:
-            while True:
-                try:
-                    block = next(result)
-                except StopIteration:
-                    return
-                except RuntimeError as error:
-                    raise _engine_error(error) from None
-                if content := block.bytes():
-                    yield content
-        finally:
-            result.close()
-
-    def insert(self, statement: str, format_name: str) -> Any:
-        """Begin an INSERT that takes its data piece by piece; returns chdb's inserter."""
-        try:
-            return self._connection.send_insert(statement, format_name)
-        except RuntimeError as error:
-            raise _engine_error(error) from None
+        return kind == "READ_ONLY"
 
     def close(self) -> None:
         """Give the connection back."""
@@ -192,74 +69,113 @@ class Loan:
             return
         self._closed = True
         if self._session is None:
-            self._connection.close()
+            self._engine.take_back(self.connection, self._key if self.unchanged else None)
+        else:
+            for external in self._query.externals:
+                self.connection.run(f"drop temporary table if exists {name(external.name)}")
+            self._engine.leave(self._session, self._query)
+
+
+class Engine:
+    """ClickHouse over one data folder; no second process can open the folder."""
+
+    def __init__(self, data: Path) -> None:
+        self._path = str(data)
+        self._first = Connection(self._path)
+        self._idle: OrderedDict[int, tuple[object, Connection]] = OrderedDict()
+        self._sessions: dict[str, Session] = {}
+        self._lock = threading.Lock()
+        self.version, self.timezone = self._first.run("select version(), timezone()").bytes().decode().rstrip("\n").split("\t")
+
+    def lend(self, query: Query) -> Loan:
+        """A connection with the request's database, settings, parameters and tables; raises EngineError."""
+        for setting in query.settings:
+            if not SETTING.fullmatch(setting):
+                raise EngineError.of(115, "UNKNOWN_SETTING", f"Unknown setting '{setting}'")
+        if query.session_id:
+            return self._lend_session(query, query.session_id)
+        alone = query.parameters or query.externals
+        key = None if alone else (query.database, tuple(sorted(query.settings.items())))
+        with self._lock:
+            known = next((number for number, (other, _) in self._idle.items() if other == key), None)
+            if known is not None:
+                return Loan(self, query, self._idle.pop(known)[1], None, key)
+        connection = Connection(self._path)
+        try:
+            _prepare(connection, query, query.settings)
+        except BaseException:
+            connection.close()
+            raise
+        return Loan(self, query, connection, None, key)
+
+    def take_back(self, connection: Connection, key: object) -> None:
+        """Keep a connection for the next request of the same kind, or (without a key) close it."""
+        if key is None:
+            connection.close()
             return
-        for name in self._externals:
-            self._connection.query(f"drop temporary table if exists {_name(name)}", "Null")
-        self._session.expires = time.monotonic() + self._query.session_timeout
-        self._session.lock.release()
-        if self._query.close_session:
-            self._engine.forget(self._session)
+        with self._lock:
+            self._idle[id(connection)] = (key, connection)
+            oldest = self._idle.popitem(last=False)[1][1] if len(self._idle) > IDLE_LIMIT else None
+        if oldest:
+            oldest.close()
 
-    def _take(self, external: External) -> None:
-        self.run(f"create temporary table {_name(external.name)} ({external.structure})")
-        self._externals.append(external.name)
-        inserter = self.insert(f"insert into {_name(external.name)}", external.format)
-        fill(inserter, external.data)
-        finish(inserter)
+    def leave(self, session: Session, query: Query) -> None:
+        """A session's request has ended; the session waits for its next one, or ends if the request said so."""
+        session.expires = time.monotonic() + query.session_timeout
+        if query.close_session and query.session_id:
+            with self._lock:
+                self._sessions.pop(query.session_id, None)
+            session.connection.close()
+        session.lock.release()
 
-    def _return_settings(self, keep: set[str]) -> None:
-        """Give a session back the values that an earlier request lent it."""
-        assert self._session
-        for name in [name for name in self._session.lent if name not in keep]:
-            self.run(f"set {name} = {self._session.lent.pop(name)}")
+    def close(self) -> None:
+        """Close every connection; what was acknowledged is on disk before that."""
+        for connection in [connection for _, connection in self._idle.values()] + [one.connection for one in self._sessions.values()]:
+            connection.close()
+        self._first.close()
 
-    def _remember_settings(self, names: set[str]) -> None:
-        """Note a session's own values of the settings that this request changes."""
-        assert self._session
-        new = sorted(name for name in names - set(self._session.lent) if SETTING_NAME.fullmatch(name))
-        if new:
-            listed = ", ".join(_text(name) for name in new)
-            rows = self.run(
-                f"select name, value from system.settings where changed and name in ({listed}) format JSONCompactColumns"
-            ).bytes()
-            changed = dict(zip(*json.loads(rows), strict=True))
-            self._session.lent |= {name: _text(changed[name]) if name in changed else "default" for name in new}
+    def _lend_session(self, query: Query, session_id: str) -> Loan:
+        session = self._enter(session_id, query.session_check)
+        loan = Loan(self, query, session.connection, session, None)
+        # readonly could not be undone on a connection that lives on, so `Loan.judge` sees to it
+        settings = {setting: value for setting, value in query.settings.items() if setting != "readonly"}
+        try:
+            session.lend_settings(settings)
+            _prepare(session.connection, query, settings)
+        except BaseException:
+            loan.close()
+            raise
+        return loan
 
-
-def fill(inserter: Any, data: bytes) -> None:
-    """Add data to an INSERT; raises EngineError."""
-    try:
-        inserter.append(data)
-    except RuntimeError as error:
-        raise _engine_error(error) from None
-
-
-def finish(inserter: Any) -> Any:
-    """End an INSERT: all of it is on disk when this returns its counts. Raises EngineError."""
-    try:
-        return inserter.finish()
-    except RuntimeError as error:
-        raise _engine_error(error) from None
-
-
-def _engine_error(error: RuntimeError) -> EngineError:
-    text = str(error).strip()
-    codes = ERROR_CODE.findall(text)
-    # chdb wraps an exception in itself, code and all
-    text = re.sub(r"^(Code: \d+\. DB::Exception: )(?=Code: \d+\. DB::Exception: )", "", text)
-    return EngineError(int(codes[0]) if codes else 1002, text if codes else f"Code: 1002. DB::Exception: {text}")
+    def _enter(self, session_id: str, must_exist: bool) -> Session:
+        """The session, locked for one request; a new one if there is none."""
+        now = time.monotonic()
+        with self._lock:
+            for known, session in list(self._sessions.items()):
+                if session.expires < now and not session.lock.locked():
+                    self._sessions.pop(known).connection.close()
+            if session_id not in self._sessions:
+                if must_exist:
+                    raise EngineError.of(372, "SESSION_NOT_FOUND", f"Session {session_id} not found")
+                self._sessions[session_id] = Session(Connection(self._path))
+            session = self._sessions[session_id]
+            if not session.lock.acquire(blocking=False):
+                raise EngineError.of(373, "SESSION_IS_LOCKED", f"Session {session_id} is locked by a concurrent client")
+        return session
 
 
-def _text(value: str) -> str:
-    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+def _prepare(connection: Connection, query: Query, settings: dict[str, str]) -> None:
+    """Set what the request asks for; settings come last, since nothing can be changed once ``readonly`` is set."""
+    if query.database:
+        connection.use(query.database)
+    for external in query.externals:
+        _create(connection, external)
+    connection.set(settings, query.parameters)
 
 
-def _name(value: str) -> str:
-    return "`" + value.replace("\\", "\\\\").replace("`", "\\`") + "`"
-
-
-def _param(name: str) -> str:
-    if not re.fullmatch(r"\w+", name):
-        raise EngineError.of(36, "BAD_ARGUMENTS", f"A parameter cannot be called {name}")
-    return f"param_{name}"
+def _create(connection: Connection, external: External) -> None:
+    """Make a table that came with the request."""
+    connection.run(f"create temporary table {name(external.name)} ({external.structure})")
+    with connection.inserter(f"insert into {name(external.name)}", external.format) as inserter:
+        inserter.append(external.data)
+        inserter.finish()

@@ -8,8 +8,10 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+
+from rainbow.stack.gateway.errors import EngineError
 
 # parameters that are for the HTTP interface; every other one is a setting of the query
 TRANSPORT = frozenset(
@@ -101,7 +103,7 @@ def read(method: str, headers: Mapping[str, str], parameters: Mapping[str, str],
     return Query(
         beginning=parameters.get("query", "").encode(),
         settings=settings,
-        parameters={name[6:]: value for name, value in parameters.items() if name.startswith("param_")},
+        parameters=_named(parameters),
         database=parameters.get("database") or headers.get("x-clickhouse-database"),
         default_format=parameters.get("default_format") or headers.get("x-clickhouse-format"),
         query_id=parameters.get("query_id"),
@@ -115,24 +117,38 @@ def read(method: str, headers: Mapping[str, str], parameters: Mapping[str, str],
     )
 
 
-def form(content_type: str, body: bytes) -> tuple[dict[str, str], dict[str, bytes]] | None:
-    """The fields and the files of a multipart form; None when the body is none."""
+def form(content_type: str, body: Iterable[bytes], limit: int) -> tuple[dict[str, str], dict[str, bytes]]:
+    """The fields and the files of a multipart form of at most ``limit`` bytes; raises EngineError."""
     boundary = re.search(r'boundary="?([^";]+)"?', content_type)
-    if not content_type.lower().startswith("multipart/form-data") or boundary is None:
-        return None
+    if boundary is None:
+        raise EngineError.of(36, "BAD_ARGUMENTS", "The form has no boundary")
+    content = bytearray()
+    for piece in body:
+        content += piece
+        if len(content) > limit:
+            raise EngineError.of(307, "TOO_MANY_BYTES", f"The form is larger than {limit} bytes")
     fields: dict[str, str] = {}
     files: dict[str, bytes] = {}
-    for part in (b"\r\n" + body).split(b"\r\n--" + boundary.group(1).encode())[1:-1]:
-        head, _, content = part.removeprefix(b"\r\n").partition(b"\r\n\r\n")
+    for part in (b"\r\n" + content).split(b"\r\n--" + boundary.group(1).encode())[1:-1]:
+        head, _, value = part.removeprefix(b"\r\n").partition(b"\r\n\r\n")
         disposition = head.decode(errors="replace")
         name = re.search(r'[; ]name="([^"]*)"', disposition)
         if name is None:
             continue
         if re.search(r'[; ]filename="', disposition):
-            files[name.group(1)] = content
+            files[name.group(1)] = value
         else:
-            fields[name.group(1)] = content.decode()
+            fields[name.group(1)] = value.decode()
     return fields, files
+
+
+def _named(parameters: Mapping[str, str]) -> dict[str, str]:
+    """The values of what the statement names in braces."""
+    named = {name[6:]: value for name, value in parameters.items() if name.startswith("param_")}
+    for name in named:
+        if not re.fullmatch(r"\w+", name):
+            raise EngineError.of(36, "BAD_ARGUMENTS", f"A parameter cannot be called {name}")
+    return named
 
 
 def _external(name: str, parameters: Mapping[str, str], data: bytes) -> External:
