@@ -32,6 +32,12 @@ _NOTHING: dict[str, Any] = {
 }
 _LATEST_DAYS = 14
 
+_ORDERS = Column("orders", "Orders", "count")
+_PIECES = Column("sales_quantity", "Pieces", "number")
+_SALES = Column("total_sales_amount", "Sales", "amount")
+_DISCOUNT = Column("total_discount_amount", "Discount", "amount")
+_NET_SALES = Column("net_sales_amount", "Net sales", "amount")
+
 
 @dataclass(frozen=True)
 class TotalSales:
@@ -45,12 +51,12 @@ class TotalSales:
         day = self.scope.partition_date
         now = self._of(day)
         if not now["orders"] and not now["sales_quantity"]:
-            return answer("No sales on {}.", about=self.scope.about(), strong=[formats.long_date(day)])
+            return answer("No sales on {}.", about=self.scope.about(), parts=[formats.long_date(day)])
         sold = self.scope.rounded(now["total_sales_amount"])
         return answer(
             "The shop sold {} on {}: {} in {}.",
             about=self.scope.about(),
-            strong=[sold, formats.long_date(day), _counted(now["sales_quantity"], "piece"), _counted(now["orders"], "order")],
+            parts=[sold, formats.long_date(day), _counted(now["sales_quantity"], "piece"), _counted(now["orders"], "order")],
         )
 
     def headline(self) -> Fragment:
@@ -59,9 +65,14 @@ class TotalSales:
         now, before, week = self._of(day), self._known(day - timedelta(days=1)), self._known(day - timedelta(days=7))
         figures = []
         for key, name, unit in self._named():
-            earlier = [("on the day before", before[key] if before else None), ("on a week before", week[key] if week else None)]
-            figures.append(Figure(name, now[key], unit, earlier))
-        return headline(f"On {formats.short_date(day)}", figures, provisional=self.scope.provisional)
+            earlier = [("day before", before[key] if before else None), ("week before", week[key] if week else None)]
+            figures.append(Figure(name, now[key], unit, earlier, more_is_better=key != "total_discount_amount"))
+        return headline(
+            f"On {formats.short_date(day)}",
+            figures,
+            note="and how it changed on the day and the week before",
+            provisional=self.scope.provisional,
+        )
 
     def to_date(self) -> Fragment:
         """The same figures over all days so far."""
@@ -74,7 +85,7 @@ class TotalSales:
 
     def pieces(self) -> Chart | Fragment:
         """Pieces sold a day."""
-        return self._trend("sales_quantity", "Pieces sold a day", height=130)
+        return self._trend("sales_quantity", "Pieces sold a day", height=140)
 
     def table(self) -> Fragment:
         """The latest days, newest first, a day without sales as zeros."""
@@ -84,19 +95,9 @@ class TotalSales:
             {"day": formats.short_date(day), "this": day == self.scope.partition_date, **self._of(day)}
             for day in self._days()[-_LATEST_DAYS:]
         ]
-        columns = [
-            Column("day", "Day"),
-            Column("orders", "Orders", "count"),
-            Column("sales_quantity", "Pieces", "number"),
-            *_amounts(self.scope.currency),
-        ]
-        return table(
-            days[::-1],
-            columns,
-            caption=f"The latest {len(days)} days" if len(days) > 1 else "The day",
-            currency=self.scope.currency,
-            mark="this",
-        )
+        columns = [Column("day", "Day"), _ORDERS, _PIECES, _SALES, _DISCOUNT, _NET_SALES]
+        caption = f"The latest {len(days)} days, {_in_currency(self.scope)}" if len(days) > 1 else f"The day, {_in_currency(self.scope)}"
+        return table(days[::-1], columns, caption=caption, currency=self.scope.currency, mark="this")
 
     def _named(self) -> tuple[tuple[str, str, str], ...]:
         currency = self.scope.currency
@@ -132,7 +133,12 @@ class TotalSales:
             f"{title}, {_period(self.scope)}. Highest: {formats.compact(highest[key])} on {formats.long_date(highest['sales_date'])}; "
             f"on {formats.short_date(day)}: {formats.compact(self._of(day)[key])}."
         )
-        return Chart(spec, title, alt)
+        return Chart(spec, title, alt, legend=self._legend(rows))
+
+    def _legend(self, rows: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
+        named = ((ACCENT, formats.short_date(self.scope.partition_date)), (BASE, "other days"), (PROVISIONAL, "provisional"))
+        drawn = {row["role"] for row in rows}
+        return [(role, name) for role, name in named if role in drawn]
 
     def _drawn(self, day: date, row: serving.Row, key: str) -> dict[str, Any]:
         provisional = self.scope.is_provisional(day)
@@ -172,7 +178,7 @@ class DayOfWeek:
         return answer(
             "{} sells most: {}, {} of all sales.",
             about=self.scope.about(),
-            strong=[
+            parts=[
                 best["day_of_week"],
                 self.scope.rounded(best["total_sales_amount"]),
                 formats.percent(best["share"]),
@@ -197,14 +203,14 @@ class DayOfWeek:
         rows = self._shared()
         columns = [
             Column("day_of_week", "Day of week"),
-            Column("total_sales_amount", f"Sales, {self.scope.currency}", "amount"),
+            _SALES,
             Column("total_sales_quantity", "Pieces", "number"),
             Column("share", "Share of sales", "share"),
         ]
         return table(
             rows,
             columns,
-            caption=f"Sales by day of the week, {_period(self.scope)}",
+            caption=f"By day of the week, {_period(self.scope)}, {_in_currency(self.scope)}",
             currency=self.scope.currency,
             summary=self._summary(rows),
         )
@@ -262,7 +268,7 @@ class Ranking:
             return _no_sales(self.scope)
         first = self._shown()[0]
         return answer(
-            self.sentence, about=self.scope.about(), strong=[first["name"], first["what"], formats.percent(first["share"], decimals=1)]
+            self.sentence, about=self.scope.about(), parts=[first["name"], first["what"], formats.percent(first["share"], decimals=1)]
         )
 
     def bars(self) -> Chart | Fragment:
@@ -282,16 +288,19 @@ class Ranking:
         """The same members with all their sums, and what they did on the day itself."""
         if not self.rows:
             return empty(f"No {self.many} so far.")
-        currency = self.scope.currency
-        columns = [Column("rank", "Rank", "rank"), Column("name", self.one.capitalize())]
-        columns += [Column("orders", "Orders", "count")] if "orders" in self.rows[0] else []
-        columns += [
-            Column("sales_quantity", "Pieces", "number"),
-            *_amounts(currency),
+        orders = [_ORDERS] if "orders" in self.rows[0] else []
+        columns = [
+            Column("rank", "Rank", "rank"),
+            Column("name", self.one.capitalize()),
+            *orders,
+            _PIECES,
+            _SALES,
+            _NET_SALES,
             Column("share", f"Share of {self._measured()}", "share"),
+            Column("day_sales_amount", f"Sales on {formats.short_date(self.scope.partition_date)}", "amount"),
         ]
-        columns += [Column("day_sales_amount", f"Sales on {formats.short_date(self.scope.partition_date)}, {currency}", "amount")]
-        return table(self._shown(), columns, caption=f"{self._how_many()}, {_period(self.scope)}", currency=currency)
+        caption = f"{self._how_many()}, {_period(self.scope)}, {_in_currency(self.scope)}"
+        return table(self._shown(), columns, caption=caption, currency=self.scope.currency)
 
     def _shown(self) -> list[serving.Row]:
         whole = self.rows[0]["all_orders" if self.measure == "orders" else "all_sales_amount"]
@@ -307,11 +316,10 @@ class Ranking:
         by_orders = self.measure == "orders"
         return {
             "rank": row["rank"],
-            "name": f"{row['rank']}  {row['name']}",
+            "name": row["name"],
             "value": float(row[self.measure]),
             "role": ACCENT if row["rank"] == 1 else BASE,
             "label": formats.percent(row["share"], decimals=1) if by_orders else formats.compact(row[self.measure]),
-            "member": row["name"],
             "sales": self.scope.money(row["total_sales_amount"]),
             "net": self.scope.money(row["net_sales_amount"]),
             "pieces": formats.exact(row["sales_quantity"]),
@@ -347,20 +355,20 @@ class Ranking:
 
 @dataclass(frozen=True)
 class TopProducts:
-    """The products that brought most in each category. ``rows`` has a row a product, by category and place."""
+    """The products that brought most in each category. ``rows`` has a row a product, by category and place; the best of all is in it."""
 
     scope: Scope
     rows: Sequence[serving.Row]
 
     def answer(self) -> Fragment:
-        """The first product of the first category."""
+        """The product that brought most of all."""
         if not self.rows:
             return _no_sales(self.scope)
-        first = self.rows[0]
+        first = next(row for row in self.rows if row["overall_place"] == 1)
         return answer(
             "{} brought most: {} net, in {}.",
             about=self.scope.about(),
-            strong=[
+            parts=[
                 formats.plain(first["name"]),
                 self.scope.rounded(first["net_sales_amount"]),
                 formats.plain(first["category"]),
@@ -371,7 +379,7 @@ class TopProducts:
         """A chart a category, each with its own scale: the places within a category are what is compared."""
         if not self.rows:
             return empty("No sales to rank the products by.")
-        return Row([self._category(place) for place in sorted({row["category_place"] for row in self.rows})])
+        return Row([self._category(place) for place in sorted({row["category_place"] for row in self._shown()})])
 
     def table(self) -> Fragment:
         """The same products with all their sums."""
@@ -381,12 +389,16 @@ class TopProducts:
             Column("category", "Category"),
             Column("place", "Place", "rank"),
             Column("name", "Product"),
-            Column("sales_quantity", "Pieces", "number"),
-            *_amounts(self.scope.currency),
+            _PIECES,
+            _SALES,
+            _DISCOUNT,
+            _NET_SALES,
         ]
-        return table(
-            self.rows, columns, caption=f"{self._how_many()}, {_period(self.scope)}; ranked by net sales", currency=self.scope.currency
-        )
+        caption = f"{self._how_many()}, by net sales, {_period(self.scope)}, {_in_currency(self.scope)}"
+        return table(self._shown(), columns, caption=caption, currency=self.scope.currency)
+
+    def _shown(self) -> list[serving.Row]:
+        return [row for row in self.rows if row["category_place"] <= TOP_CATEGORIES]
 
     def _category(self, category_place: int) -> Chart:
         rows = [row for row in self.rows if row["category_place"] == category_place]
@@ -394,7 +406,7 @@ class TopProducts:
         category = formats.plain(rows[0]["category"])
         alt = (
             f"Net sales of the first {len(rows)} products of {category}, {_period(self.scope)}: "
-            + ", ".join(f"{row['product']} {row['label']}" for row in drawn)
+            + ", ".join(f"{row['name']} {row['label']}" for row in drawn)
             + "."
         )
         note = f"{formats.compact(rows[0]['category_net_sales_amount'])} {self.scope.currency} net in all"
@@ -404,18 +416,17 @@ class TopProducts:
         name = formats.plain(row["name"])
         return {
             "rank": row["place"],
-            "name": f"{row['place']}  {name}",
+            "name": name,
             "value": float(row["net_sales_amount"]),
             "role": ACCENT if row["place"] == 1 else BASE,
             "label": formats.compact(row["net_sales_amount"]),
-            "product": name,
             "net": self.scope.money(row["net_sales_amount"]),
             "sales": self.scope.money(row["total_sales_amount"]),
             "pieces": formats.exact(row["sales_quantity"]),
         }
 
     def _how_many(self) -> str:
-        shown, categories = self.rows[-1]["category_place"], self.rows[0]["categories"]
+        shown, categories = self._shown()[-1]["category_place"], self.rows[0]["categories"]
         of = "each category" if shown >= categories else f"the first {shown} of {formats.exact(categories)} categories"
         return f"The first {TOP_PRODUCTS} products of {of}"
 
@@ -428,7 +439,7 @@ _WEEKDAY_TOOLTIP: shapes.Tooltip = (
     ("pieces", "Pieces"),
     ("days", "Days with sales"),
 )
-_PRODUCT_TOOLTIP: shapes.Tooltip = (("product", "Product"), ("net", "Net sales"), ("sales", "Sales"), ("pieces", "Pieces"))
+_PRODUCT_TOOLTIP: shapes.Tooltip = (("name", "Product"), ("net", "Net sales"), ("sales", "Sales"), ("pieces", "Pieces"))
 
 
 def total_sales(partition_date: date | str | None = None) -> TotalSales:
@@ -470,13 +481,8 @@ def customer_ranking(partition_date: date | str | None = None) -> Ranking:
     return Ranking(scope, rows, "customer", "customers", "total_sales_amount", "{} bought most: {}, {} of all sales.")
 
 
-def _amounts(currency: str) -> list[Column]:
-    named = (("total_sales_amount", "Sales"), ("total_discount_amount", "Discount"), ("net_sales_amount", "Net sales"))
-    return [Column(key, f"{title}, {currency}", "amount") for key, title in named]
-
-
 def _no_sales(scope: Scope) -> Fragment:
-    return answer("No sales up to {} yet.", about=scope.about(), strong=[formats.short_date(scope.partition_date)])
+    return answer("No sales up to {} yet.", about=scope.about(), parts=[formats.short_date(scope.partition_date)])
 
 
 def _period(scope: Scope, *, start: bool = False) -> str:
@@ -485,6 +491,10 @@ def _period(scope: Scope, *, start: bool = False) -> str:
     if scope.first_day is None or scope.first_day >= scope.partition_date:
         return last
     return f"{'From ' if start else ''}{formats.short_date(scope.first_day)} to {last}"
+
+
+def _in_currency(scope: Scope) -> str:
+    return f"amounts in {scope.currency}"
 
 
 def _counted(count: int | Decimal, one: str, many: str | None = None) -> str:

@@ -25,16 +25,20 @@ Kind = Literal["text", "amount", "number", "count", "share", "rank"]
 
 @dataclass(frozen=True)
 class Chart:
-    """A chart: its specification, the title above it, and a sentence for those who cannot see it."""
+    """A chart: its specification, the title above it, and a sentence for those who cannot see it.
+
+    ``legend`` names the roles (theme.ROLES) that are drawn; ``half`` lets a page set two of a kind side by side.
+    """
 
     spec: Mapping[str, Any]
     title: str
     alt: str
     note: str = ""
     half: bool = False
+    legend: Sequence[tuple[str, str]] = ()
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> tuple[dict[str, Any], dict[str, Any]]:
-        about = {"title": self.title, "alt": self.alt, "note": self.note, "half": self.half}
+        about = {"title": self.title, "alt": self.alt, "note": self.note, "half": self.half, "legend": [list(pair) for pair in self.legend]}
         title = {"text": self.title, "subtitle": self.note} if self.note else self.title
         spec = {"$schema": VEGALITE_SCHEMA, **self.spec, "title": title, "usermeta": about}
         return {VEGALITE_MIME: spec, "text/plain": f"{self.title}: {self.alt}"}, {
@@ -85,12 +89,14 @@ class Figure:
     value: int | Decimal
     unit: str = ""
     compared: Sequence[tuple[str, int | Decimal | None]] = ()
+    more_is_better: bool = True
 
 
-def answer(sentence: str, *, about: Mapping[str, Any], strong: Sequence[str] = ()) -> Fragment:
-    """The sentence that answers the dashboard's question; each ``{}`` in it takes the next of ``strong``, which is escaped."""
-    html = escape(sentence).format(*(f"<strong><bdi>{escape(part)}</bdi></strong>" for part in strong))
-    return Fragment("answer", f'<p class="rw-answer">{html}</p>', sentence.format(*strong), about)
+def answer(sentence: str, *, about: Mapping[str, Any], parts: Sequence[str] = ()) -> Fragment:
+    """The sentence that answers the dashboard's question; each ``{}`` in it takes the next of ``parts``, the first set off."""
+    safe = [f"<bdi>{escape(part)}</bdi>" for part in parts]
+    html = escape(sentence).format(*(f"<strong>{part}</strong>" if i == 0 else part for i, part in enumerate(safe)))
+    return Fragment("answer", f'<p class="rw-answer">{html}</p>', sentence.format(*parts), about)
 
 
 def empty(sentence: str, *, about: Mapping[str, Any] | None = None) -> Fragment:
@@ -98,13 +104,14 @@ def empty(sentence: str, *, about: Mapping[str, Any] | None = None) -> Fragment:
     return Fragment("empty", f'<p class="rw-empty">{escape(sentence)}</p>', sentence, about or {})
 
 
-def headline(title: str, figures: Sequence[Figure], *, provisional: bool = False) -> Fragment:
+def headline(title: str, figures: Sequence[Figure], *, note: str = "", provisional: bool = False) -> Fragment:
     """Headline figures side by side: rounded to be read, exact beneath, and how each changed."""
     tiles = "".join(_tile(figure) for figure in figures)
     mark = ' <span class="rw-mark">provisional</span>' if provisional else ""
     # the inline style is for JupyterLab, where no page sets these side by side
     tiles = f'<dl class="rw-tiles" style="display:flex;flex-wrap:wrap;gap:1rem 2rem">{tiles}</dl>'
-    html = f'<section class="rw-headline"><h3>{escape(title)}{mark}</h3>{tiles}</section>'
+    small = f" <small>{escape(note)}</small>" if note else ""
+    html = f'<section class="rw-headline"><h3>{escape(title)}{mark}{small}</h3>{tiles}</section>'
     text = f"{title}: " + ", ".join(f"{f.name} {_exact(f)}" for f in figures)
     return Fragment("headline", html, text)
 
@@ -124,7 +131,7 @@ def table(
     foot = f"<tfoot>{_table_row(summary, columns, currency, '')}</tfoot>" if summary else ""
     html = (
         f'<div class="rw-scroll" role="region" tabindex="0" aria-label="{escape(caption, quote=True)}"><table class="rw-table">'
-        f"<caption>{escape(caption)}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody>{foot}</table></div>"
+        f"<caption><span>{escape(caption)}</span></caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody>{foot}</table></div>"
     )
     lines = [
         [column.title for column in columns],
@@ -137,15 +144,16 @@ def _tile(figure: Figure) -> str:
     unit = f' <span class="rw-unit">{escape(figure.unit)}</span>' if figure.unit else ""
     value = f'<data value="{figure.value}">{escape(formats.compact(figure.value))}</data>{unit}'
     exact = f'<dd class="rw-exact">{escape(_exact(figure))}</dd>' if figure.value >= 1000 or figure.value <= -1000 else ""
-    changes = "".join(_change(figure.value, against, before) for against, before in figure.compared)
+    changes = "".join(_change(figure, against, before) for against, before in figure.compared)
     return f'<div class="rw-tile"><dt>{escape(figure.name)}</dt><dd class="rw-value">{value}</dd>{exact}{changes}</div>'
 
 
-def _change(now: int | Decimal, against: str, before: int | Decimal | None) -> str:
-    change = formats.change(now, before)
+def _change(figure: Figure, against: str, before: int | Decimal | None) -> str:
+    change = formats.change(figure.value, before)
     arrow = {"up": "▲", "down": "▼", "same": "=", "unknown": ""}[change.direction]
     icon = f'<span aria-hidden="true">{arrow}</span> ' if arrow else ""
-    return f'<dd class="rw-change rw-{change.direction}">{icon}<b>{escape(change.text)}</b> <span>{escape(against)}</span></dd>'
+    style = f"rw-{change.direction}" if figure.more_is_better else "rw-neutral"
+    return f'<dd class="rw-change {style}"><b>{icon}{escape(change.text)}</b> <span>{escape(against)}</span></dd>'
 
 
 def _exact(figure: Figure) -> str:

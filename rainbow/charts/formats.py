@@ -103,10 +103,12 @@ class Change:
 def change(now: Number, before: Number | None) -> Change:
     """The change from ``before`` to ``now`` in percent of ``before``; unknown when there is nothing to compare with."""
     if not before:
-        return Change("nothing to compare with", "unknown")
+        return Change(NO_VALUE, "unknown")
     with localcontext(prec=_PRECISION):
         percentage = (Decimal(now) - Decimal(before)) * 100 / abs(Decimal(before))
     rounded = abs(percentage).quantize(Decimal("0.1"), ROUND_HALF_UP)
+    if rounded >= 100:
+        rounded = rounded.quantize(Decimal(1), ROUND_HALF_UP)
     if not rounded:
         return Change(f"0.0{SPACE}%", "same")
     sign = "+" if percentage > 0 else MINUS

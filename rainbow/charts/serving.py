@@ -192,9 +192,10 @@ def payment_methods(day: date, limit: int) -> list[Row]:
 
 
 def products_by_category(day: date, *, categories: int, products: int) -> list[Row]:
-    """The products with the highest net sales in each of the categories with the highest net sales.
+    """The products with the highest net sales in each of the categories with the highest net sales, and the best product of all.
 
-    ``place`` counts a category's products from 1, ``category_place`` the categories, ``categories`` is how many there are.
+    ``place`` counts a category's products from 1, ``overall_place`` all products, ``category_place`` the categories; ``categories``
+    is how many there are.
     """
     return query(
         f"""
@@ -221,7 +222,10 @@ def products_by_category(day: date, *, categories: int, products: int) -> list[R
             group by category_id
         ),
         ranked as (
-            select *, row_number() over (partition by category_id order by all_net_sales_amount desc, product_id) as place
+            select
+                *,
+                row_number() over (partition by category_id order by all_net_sales_amount desc, product_id) as place,
+                row_number() over (order by all_net_sales_amount desc, category_id, product_id) as overall_place
             from products
         )
         select
@@ -231,6 +235,7 @@ def products_by_category(day: date, *, categories: int, products: int) -> list[R
             categories.category_place as category_place,
             categories.categories as categories,
             ranked.place as place,
+            ranked.overall_place as overall_place,
             ranked.product_id as product_id,
             ranked.name as name,
             ranked.all_sales_quantity as sales_quantity,
@@ -239,7 +244,7 @@ def products_by_category(day: date, *, categories: int, products: int) -> list[R
             ranked.all_net_sales_amount as net_sales_amount
         from ranked
         inner join categories on categories.category_id = ranked.category_id
-        where categories.category_place <= {{categories:UInt32}} and ranked.place <= {{products:UInt32}}
+        where (categories.category_place <= {{categories:UInt32}} and ranked.place <= {{products:UInt32}}) or ranked.overall_place = 1
         order by category_place, place
         """,
         {"day": day, "categories": categories, "products": products},

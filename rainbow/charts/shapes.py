@@ -21,15 +21,15 @@ Tooltip = tuple[tuple[str, str], ...]
 WIDTH = 680
 # the roles that a mark can play, in the order of theme.ROLES
 BASE, ACCENT, PROVISIONAL = theme.ROLES[:3]
-_RANKING_STEP = 44
+_RANKING_STEP = 42
 # more days than this are too thin for columns on a phone
 _MOST_COLUMNS = 120
 
 
 def days(rows: Rows, *, complete_to: Rows, tooltip: Tooltip, height: int = 220) -> dict[str, Any]:
     """A column a day (``date``, ``value``, ``role``); ``complete_to`` has at most one row, the watermark (``at``, ``label``, ``right``)."""
-    grammar = _columns(tooltip) if len(rows) <= _MOST_COLUMNS else _area(tooltip)
-    return _filled(grammar, height, days=rows, watermark=complete_to)
+    grammar = (_columns if len(rows) <= _MOST_COLUMNS else _area)(tooltip, bool(complete_to))
+    return _filled(grammar, height, days=rows, **({"watermark": complete_to} if complete_to else {}))
 
 
 def weekdays(rows: Rows, *, tooltip: Tooltip, height: int = 220) -> dict[str, Any]:
@@ -67,37 +67,40 @@ def _compact_axis(**options: Any) -> alt.Axis:
 
 
 @lru_cache
-def _columns(tooltip: Tooltip) -> dict[str, Any]:
+def _columns(tooltip: Tooltip, marked: bool) -> dict[str, Any]:
     bars = alt.Chart().mark_bar(cornerRadiusEnd=2).encode(x=_day(), y=_amount(), color=_role())
-    return _over_days(bars, tooltip)
+    return _over_days(bars, tooltip, marked)
 
 
 @lru_cache
-def _area(tooltip: Tooltip) -> dict[str, Any]:
+def _area(tooltip: Tooltip, marked: bool) -> dict[str, Any]:
     area = alt.Chart().mark_area(line=True, opacity=0.25).encode(x=_day(), y=_amount())
-    marked = (
+    points = (
         alt.Chart()
         .mark_point(filled=True, size=50, opacity=1)
         .encode(x=_day(), y=_amount(), color=_role())
         .transform_filter(f"datum.role !== '{BASE}'")
     )
-    return _over_days(alt.layer(area, marked), tooltip)
+    return _over_days(alt.layer(area, points), tooltip, marked)
 
 
 def _day() -> alt.X:
-    axis = alt.Axis(title=None, format="%-d %b", labelOverlap=True, tickCount=7, labelFlush=True)
-    return alt.X("date", type="temporal", timeUnit="utcyearmonthdate", axis=axis, scale=alt.Scale(type="utc"))
+    return alt.X("date", type="temporal", timeUnit="utcyearmonthdate", axis=_day_axis(), scale=alt.Scale(type="utc"))
+
+
+def _day_axis() -> alt.Axis:
+    return alt.Axis(title=None, format="%-d %b", labelOverlap=True, labelBound=True, labelAlign="left", tickCount=8)
 
 
 def _amount() -> alt.Y:
     return alt.Y("value", type="quantitative", axis=_compact_axis(), scale=alt.Scale(zero=True))
 
 
-def _over_days(marks: Any, tooltip: Tooltip) -> dict[str, Any]:
+def _over_days(marks: Any, tooltip: Tooltip, marked: bool) -> dict[str, Any]:
     hover = alt.selection_point(name="hover", on="pointerover", clear="pointerout", fields=["date"], empty=False)
     lit = (
         alt.Chart()
-        .mark_bar(style="hover", binSpacing=0)
+        .mark_bar(binSpacing=0)
         .encode(
             x=_day(),
             y=alt.value(0),
@@ -107,19 +110,15 @@ def _over_days(marks: Any, tooltip: Tooltip) -> dict[str, Any]:
         )
         .add_params(hover)
     )
-    watermark = alt.Chart(alt.NamedData("watermark")).encode(x=alt.X("at", type="temporal", scale=alt.Scale(type="utc"), axis=None))
+    if not marked:
+        return _finished(alt.layer(marks, lit, data=alt.NamedData("days")))
+    end_of_day = alt.X("at", type="temporal", scale=alt.Scale(type="utc"), axis=_day_axis())
+    watermark = alt.Chart(alt.NamedData("watermark")).encode(x=end_of_day)
     rule = watermark.mark_rule(strokeDash=[4, 3], y=-6, y2="height")
-    left = (
-        watermark.mark_text(style="note", align="left", dx=-2, y=-14, baseline="middle")
-        .encode(text="label:N")
-        .transform_filter("!datum.right")
+    label = watermark.mark_text(style="note", align=alt.ExprRef("datum.right ? 'right' : 'left'"), y=-14, baseline="middle").encode(
+        text="label:N"
     )
-    right = (
-        watermark.mark_text(style="note", align="right", dx=2, y=-14, baseline="middle")
-        .encode(text="label:N")
-        .transform_filter("datum.right")
-    )
-    return _finished(alt.layer(marks, lit, rule, left, right, data=alt.NamedData("days")))
+    return _finished(alt.layer(marks, lit, rule, label, data=alt.NamedData("days")))
 
 
 @lru_cache
@@ -142,10 +141,11 @@ def _ranking_bars(tooltip: Tooltip) -> dict[str, Any]:
     rank = alt.Y("rank", type="ordinal", axis=None, scale=alt.Scale(paddingInner=0, paddingOuter=0))
     base = alt.Chart().encode(y=rank, tooltip=_tooltip(tooltip))
     bars = base.mark_bar(height=10, yOffset=9, cornerRadiusEnd=3).encode(
-        x=alt.X("value", type="quantitative", axis=None, scale=alt.Scale(zero=True)), color=_role()
+        x=alt.X("value", type="quantitative", axis=None, scale=alt.Scale(zero=True, nice=False)), color=_role()
     )
-    names = base.mark_text(style="name", align="left", baseline="middle", dy=-7, limit=alt.ExprRef("width - 120")).encode(
-        x=alt.value(0), text="name:N"
+    ranks = base.mark_text(style="note", align="left", baseline="middle", dy=-7).encode(x=alt.value(0), text="rank:O")
+    names = base.mark_text(style="name", align="left", baseline="middle", dy=-7, limit=alt.ExprRef("width - 100")).encode(
+        x=alt.value(22), text="name:N"
     )
-    labels = base.mark_text(style="value", align="right", baseline="middle", dy=-7, limit=110).encode(x=alt.value("width"), text="label:N")
-    return _finished(alt.layer(bars, names, labels, data=alt.NamedData("rows")))
+    labels = base.mark_text(style="value", align="right", baseline="middle", dy=-7, limit=75).encode(x=alt.value("width"), text="label:N")
+    return _finished(alt.layer(bars, ranks, names, labels, data=alt.NamedData("rows")))

@@ -73,13 +73,12 @@ def config(colours: Mapping[str, str] = LIGHT, *, background: str | None = None)
         "bar": {"color": colours["base"], "binSpacing": 2},
         "line": {"color": colours["base"], "strokeWidth": 2},
         "rule": {"color": colours["quiet"]},
-        "text": {"color": colours["ink"], "fontSize": 13},
+        "text": {"fill": colours["ink"], "fontSize": 13},
         "style": {
-            "name": {"fontSize": 13, "fill": colours["ink"]},
-            "value": {"fontSize": 13, "fill": colours["ink"], "fontWeight": 600},
-            "note": {"fontSize": 12, "fill": colours["quiet"]},
-            "hover": {"fill": colours["ink"]},
-            "zero": {"stroke": colours["quiet"], "strokeWidth": 1},
+            "name": {"fontSize": 13},
+            "value": {"fontSize": 13, "fontWeight": 600},
+            # a style's colour loses against the mark's own in Vega-Lite; its opacity does not
+            "note": {"fontSize": 12, "opacity": 0.75},
         },
     }
 

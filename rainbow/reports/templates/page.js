@@ -1,0 +1,41 @@
+(() => {
+  "use strict";
+  const root = document.documentElement;
+
+  const button = document.querySelector("[data-theme-switch]");
+  const remembered = () => { try { return localStorage.getItem("rainbow-theme"); } catch { return null; } };
+  const isDark = () => (root.dataset.theme || (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")) === "dark";
+  if (remembered()) root.dataset.theme = remembered();
+  if (button) {
+    button.hidden = false;
+    button.addEventListener("click", () => {
+      root.dataset.theme = isDark() ? "light" : "dark";
+      try { localStorage.setItem("rainbow-theme", root.dataset.theme); } catch { /* a page from a file may not remember */ }
+    });
+  }
+
+  const configuration = document.getElementById("chart-config");
+  if (!configuration) {
+    root.dataset.charts = "done";
+    return;
+  }
+  const options = {
+    mode: "vega-lite", renderer: "svg", actions: false, ast: true,
+    config: JSON.parse(configuration.textContent), tooltip: { theme: "custom" },
+  };
+  async function draw() {
+    for (const figure of document.querySelectorAll("figure[data-chart]")) {
+      const canvas = figure.querySelector(".rw-canvas");
+      try {
+        await vegaEmbed(canvas, JSON.parse(figure.querySelector("script").textContent), options);
+        figure.dataset.drawn = "yes";
+      } catch (error) {
+        figure.dataset.drawn = "no";
+        canvas.textContent = `This chart could not be drawn: ${error.message}`;
+        console.error(error);
+      }
+    }
+    root.dataset.charts = "done";
+  }
+  draw();
+})();
