@@ -23,6 +23,7 @@ from rainbow.source.tables import TABLES
 
 Connection = psycopg.Connection[Any]
 
+_ATTEMPTS = 5
 _SEED_FIRST = "`rainbow seed --dataset completejourney --from 2017-11-23` makes one"
 
 
@@ -73,23 +74,40 @@ def replay_day(connection: Connection, dataset: Dataset, day: date) -> ReplayedD
     Raises DataError when the shop holds another data set, when a day before it is missing, and when someone else's change to the
     shop stands in the way.
     """
-    began = perf_counter()
     with connection.transaction():
-        state = read_state(connection, lock=True)
-        if state is None or (state.dataset, state.seed, state.scale) != (dataset.name, dataset.seed, dataset.scale):
-            raise DataError(f"the shop does not hold {dataset.name} with the seed {dataset.seed}: {_SEED_FIRST}")
-        if day <= state.done:
-            return None
-        if day != state.next_day or day not in dataset.days:
-            raise DataError(f"{day} cannot be replayed now: the next day is {state.next_day}, the last {dataset.days[-1]}")
-        happened = dataset.day(day, state.start)
+        state = _state_before(connection, dataset, day)
+    if day <= state.done:
+        return None
+    began = perf_counter()
+    happened = dataset.day(day, state.start)
+    for attempt in range(_ATTEMPTS):
         try:
-            _put_in(connection, happened)
+            with connection.transaction():
+                if _state_before(connection, dataset, day).done != state.done:
+                    return None
+                _put_in(connection, happened)
+                note_done(connection, day)
+            break
+        except psycopg.errors.DeadlockDetected:
+            if attempt == _ATTEMPTS - 1:
+                raise DataError(f"{day} was not replayed: other transactions held its rows {_ATTEMPTS} times; replay again") from None
         except psycopg.errors.IntegrityError as error:
             detail = error.diag.message_detail or error.diag.message_primary
             raise DataError(f"{day} cannot be replayed, the shop was changed by others: {detail}; seed it again with --reset") from error
-        note_done(connection, day)
     return _summary(happened, perf_counter() - began)
+
+
+def _state_before(connection: Connection, dataset: Dataset, day: date) -> ReplayState:
+    """The state, locked for the rest of the transaction, if ``day`` is in already or is the next one.
+
+    Raises DataError otherwise, and when the shop holds another data set.
+    """
+    state = read_state(connection, lock=True)
+    if state is None or (state.dataset, state.seed, state.scale) != (dataset.name, dataset.seed, dataset.scale):
+        raise DataError(f"the shop does not hold {dataset.name} with the seed {dataset.seed}: {_SEED_FIRST}")
+    if day not in dataset.days or day > state.next_day:
+        raise DataError(f"{day} cannot be replayed now: the next day is {state.next_day}, the last {dataset.days[-1]}")
+    return state
 
 
 def _put_in(connection: Connection, day: Day) -> None:
