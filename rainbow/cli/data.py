@@ -1,9 +1,156 @@
-"""Commands."""
+"""``rainbow seed`` and ``rainbow replay``: the shop's data."""
 
 from __future__ import annotations
 
+from datetime import date, datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
 import typer
+from rich.console import Console
+
+from rainbow.errors import DataError
+
+if TYPE_CHECKING:
+    from rainbow.datasets.seeding import Seeded
+    from rainbow.datasets.shop import Dataset
+
+_SEED_HELP = """
+Fill the shop's database: make its tables, and load a data set into them.
+
+Whole, or as it was when a day began, so that `rainbow replay` can live through the days from there. All or nothing; a shop that has
+rows is left as it is unless --reset is given.
+
+\b
+  rainbow seed --schema-only                            empty tables, for a shop that brings its own rows
+  rainbow seed --dataset completejourney                a real year of a grocery chain: 1,469,307 order lines
+  rainbow seed --dataset completejourney --from 2017-11-23
+                                                        its members as they were that morning, to be replayed
+  rainbow seed --dataset synthetic --from 2024-08-01    a made shop at the original's size, in VND
+"""
+
+_REPLAY_HELP = """
+Live through the days of the data set that the shop was seeded with, up to a day.
+
+It goes on where the last replay ended; a day that is in already is not done again. Each day is one transaction, so it can be
+interrupted at any time.
+
+\b
+  rainbow replay --until 2017-11-23    one day
+  rainbow replay --until 2017-12-29    37 days
+"""
+
+_stdout = Console(soft_wrap=True, highlight=False)
 
 
 def add_to(app: typer.Typer) -> None:
     """Add this module's commands to the command line."""
+    app.command(help=_SEED_HELP)(seed)
+    app.command(help=_REPLAY_HELP)(replay)
+
+
+def seed(
+    dataset: Annotated[str | None, typer.Option(help="The data set: completejourney or synthetic.")] = None,
+    schema_only: Annotated[bool, typer.Option("--schema-only", help="Make the tables and leave them empty.")] = False,
+    start: Annotated[
+        str | None, typer.Option("--from", metavar="DAY", help="Only what was there when this day began; replay goes on.")
+    ] = None,
+    number: Annotated[int, typer.Option("--seed", help="What is made up follows from this number; the same number, the same shop.")] = 1,
+    reset: Annotated[bool, typer.Option("--reset", help="Remove all rows of the shop first.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing when all is well.")] = False,
+) -> None:
+    """Fill the shop's database; see ``_SEED_HELP``."""
+    if schema_only == (dataset is not None):
+        raise DataError("say what to load: --dataset completejourney, --dataset synthetic, or --schema-only")
+    if schema_only and start:
+        raise DataError("--from is a day of a data set: leave it out with --schema-only")
+    from rainbow.source.connection import connect
+
+    first = _day(start, "--from") if start else None
+    with connect() as connection:
+        if dataset is None:
+            _make_schema(connection, reset, quiet)
+        else:
+            _load(connection, dataset, number, first, reset, quiet)
+
+
+def replay(
+    until: Annotated[str, typer.Option(metavar="DAY", help="The last day to replay, e.g. 2017-12-29.")],
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing when all is well.")] = False,
+) -> None:
+    """Live through days; see ``_REPLAY_HELP``."""
+    from rainbow import datasets
+    from rainbow.source.connection import connect
+
+    console = Console(quiet=quiet, soft_wrap=True, highlight=False)
+    last = _day(until, "--until")
+    with connect() as connection:
+        done = datasets.replay(
+            connection,
+            last,
+            on_progress=lambda d: console.print(
+                f"{d.day}  {d.orders:>7,} orders  {d.lines:>9,} lines  {d.added:>6,} rows added  {d.changed:>7,} changed  {d.seconds:6.2f} s"
+            ),
+        )
+        if done:
+            console.print(
+                f"{len(done)} {'day' if len(done) == 1 else 'days'}, {sum(d.lines for d in done):,} lines; the shop is at the end of {last}"
+            )
+        else:
+            console.print(f"{last} is in already (the shop is at the end of {datasets.replay_state(connection).done}): nothing to do")
+
+
+def _make_schema(connection: Any, reset: bool, quiet: bool) -> None:
+    from rainbow.datasets.seeding import prepare
+    from rainbow.source.tables import TABLES
+
+    with connection.transaction():
+        prepare(connection, reset=reset)
+    Console(quiet=quiet, soft_wrap=True).print(f"{len(TABLES)} tables are there, empty: {', '.join(t.name for t in TABLES)}")
+
+
+def _load(connection: Any, name: str, number: int, first: date | None, reset: bool, quiet: bool) -> None:
+    from time import perf_counter
+
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    from rainbow import datasets
+
+    began = perf_counter()
+    errors = Console(stderr=True, quiet=quiet)
+    with Progress(SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), console=errors, transient=True) as progress:
+        task = progress.add_task(f"{name}: reading", total=None)
+        shop = datasets.open_dataset(name, number)
+        done = datasets.seed(
+            connection,
+            shop,
+            start=first,
+            reset=reset,
+            on_table=lambda table, rows: progress.update(task, description=f"{name}: {table}, {rows:,} rows"),
+        )
+    _report(shop, done, first, perf_counter() - began, Console(quiet=quiet, soft_wrap=True, highlight=False))
+
+
+def _report(shop: Dataset, done: Seeded, first: date | None, seconds: float, console: Console) -> None:
+    from rich.table import Table
+
+    table = Table("table", box=None, pad_edge=False)
+    table.add_column("rows", justify="right")
+    for name, rows in done.rows.items():
+        table.add_row(name, f"{rows:,}")
+    console.print(table)
+    if first is None:
+        sums = done.totals
+        console.print(f"gross {sums.gross:,} {shop.currency}, discount {sums.discount:,}, net {sums.net:,}; equal to the data set: yes")
+        console.print(f"lines of the data set: {shop.totals.lines:,}; in the shop: {sums.lines:,}; not taken: {len(shop.rejected)}")
+        for rejected in shop.rejected:
+            console.print(f"  line {rejected.line}: {rejected.reason}")
+    else:
+        console.print(f"the shop is as it was when {first} began: `rainbow replay --until {first}` lives through that day")
+    console.print(f"{shop.caveat} Seeded in {seconds:.1f} s.")
+
+
+def _day(text: str, option: str) -> date:
+    try:
+        return datetime.strptime(text, "%Y-%m-%d").date()
+    except ValueError:
+        raise DataError(f"{option} {text} is not a day: write it as 2017-11-23") from None
