@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 CODE = re.compile(r"Code: (\d+)\. DB::Exception: ")
-# chdb wraps some exceptions in themselves, code and all
-WRAPPED = re.compile(r"^(?:Code: \d+\. DB::Exception: )+(?=Code: \d+\. DB::Exception: )")
+# chdb puts words of its own before an exception, and wraps some in themselves, code and all
+BEFORE = re.compile(r"^(?:Streaming [\w ]+ failed: )?(?:Code: \d+\. DB::Exception: )*(?=Code: \d+\. DB::Exception: )")
 
 
 class EngineError(Exception):
@@ -31,6 +31,6 @@ def raised_by_chdb() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        text = WRAPPED.sub("", str(error).strip())
+        text = BEFORE.sub("", str(error).strip())
         code = CODE.match(text)
         raise (EngineError(int(code.group(1)), text) if code else EngineError.of(1002, "UNKNOWN_EXCEPTION", text)) from None

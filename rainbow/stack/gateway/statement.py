@@ -17,7 +17,7 @@ from rainbow.stack.gateway.errors import EngineError
 from rainbow.stack.gateway.request import Query
 
 # a statement is held in memory; the data of an INSERT are not
-STATEMENT_LIMIT = 64 * 2**20
+STATEMENT_LIMIT = 16 * 2**20
 # the beginning of the body in which an INSERT's FORMAT must be
 HEAD = 2**18
 # the data of an INSERT reach the engine in pieces of about this size
@@ -65,6 +65,8 @@ def _run(engine: Engine, query: Query, statement: bytes, accepted: str, began: f
     if sql.writes_outfile(statement):
         raise EngineError.of(358, "INTO_OUTFILE_NOT_ALLOWED", "INTO OUTFILE is not allowed")
     text = statement.decode().strip()
+    if not text:
+        raise EngineError.of(62, "SYNTAX_ERROR", "Empty query")
     format_name = sql.format_in(statement) or query.default_format or DEFAULT_FORMAT
     encoding, coder = (coding.encoder(accepted) if query.compresses else None) or (None, None)
     headers = answer.headers_of(query, engine, format_name, encoding)
