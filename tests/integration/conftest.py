@@ -1,0 +1,57 @@
+"""What integration tests share: databases of their own, in the stack's PostgreSQL."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+import psycopg
+import pytest
+
+from rainbow.settings import Settings, settings
+
+
+@contextmanager
+def new_database(server: str) -> Iterator[str]:
+    """The URL of an empty database on the server of this URL; it is dropped at the end."""
+    name = f"test_{uuid.uuid4().hex}"
+    with psycopg.connect(server, autocommit=True) as admin:
+        admin.execute(f"create database {name} template template0")
+        try:
+            yield urlsplit(server)._replace(path=f"/{name}").geturl()
+        finally:
+            admin.execute(f"drop database {name} with (force)")
+
+
+@pytest.fixture
+def database(stack: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The URL of an empty database, which the settings name while the test runs."""
+    with new_database(stack.url_of("postgres")) as url:
+        monkeypatch.setenv("RAINBOW_POSTGRES_URL", url)
+        settings.cache_clear()
+        yield url
+        monkeypatch.undo()
+        settings.cache_clear()
+
+
+@pytest.fixture
+def shop(database: str) -> Iterator[psycopg.Connection[Any]]:
+    """A connection to that database."""
+    from rainbow.source.connection import connect
+
+    with connect() as connection:
+        yield connection
+
+
+@pytest.fixture(scope="module")
+def made_database(stack: Settings) -> Iterator[str]:
+    """The URL of a database with the schema and no rows, shared by a module's tests that commit nothing."""
+    from rainbow.source.schema import create_schema
+
+    with new_database(stack.url_of("postgres")) as url:
+        with psycopg.connect(url) as connection:
+            create_schema(connection)
+        yield url
