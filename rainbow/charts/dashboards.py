@@ -330,7 +330,7 @@ class Ranking:
     def _tooltip(self) -> shapes.Tooltip:
         orders = (("orders", "Orders"),) if "orders" in self.rows[0] else ()
         return (
-            ("member", self.one.capitalize()),
+            ("name", self.one.capitalize()),
             ("sales", "Sales"),
             ("net", "Net sales"),
             *orders,

@@ -125,6 +125,11 @@ def long_date(day: date) -> str:
     return f"{WEEKDAYS[day.weekday()]} {day.day} {_MONTHS[day.month - 1]} {day.year}"
 
 
+def month(day: date) -> str:
+    """``September 2024``."""
+    return f"{_MONTHS[day.month - 1]} {day.year}"
+
+
 def plain(name: object) -> str:
     """A name from the data as one line of text: control characters become spaces, bidirectional controls go, accents are composed."""
     text = unicodedata.normalize("NFC", "" if name is None else str(name))

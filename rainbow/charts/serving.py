@@ -98,7 +98,9 @@ def scope(view: str, partition_date: date | str | None) -> Scope:
     mark = _watermark(view)
     if mark:
         day = asked or mark["watermark_date"]
-        return Scope(view, day, mark["first_partition"], mark["watermark_date"], mark["published_at"], settings().currency)
+        # the client gives UTC columns as naive datetimes
+        published = mark["published_at"].replace(tzinfo=UTC)
+        return Scope(view, day, mark["first_partition"], mark["watermark_date"], published, settings().currency)
     first, last = _days_of(view)
     return Scope(view, asked or last or datetime.now(UTC).date() - timedelta(days=1), first, None, None, settings().currency)
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
@@ -23,6 +23,9 @@ from rainbow.reports import bundle
 from rainbow.reports.executed import read
 from rainbow.reports.files import link, write_atomically
 
+if TYPE_CHECKING:
+    from rainbow.checks import Check
+
 State = Literal["materialized", "failed", "stale", "missing", "running"]
 STATES: Mapping[State, tuple[str, str]] = {
     "materialized": ("✓", "materialized"),
@@ -31,17 +34,6 @@ STATES: Mapping[State, tuple[str, str]] = {
     "failed": ("✕", "failed"),
     "missing": ("·", "missing"),
 }
-
-
-@dataclass(frozen=True)
-class CheckResult:
-    """How a check of a partition went; ``severity`` is what its failure means."""
-
-    name: str
-    passed: bool
-    severity: Literal["error", "warning"] = "error"
-    message: str = ""
-    asset: str = ""
 
 
 @dataclass(frozen=True)
@@ -60,7 +52,7 @@ class Entry:
     note: str = ""
 
 
-def render_report(partition_date: date, notebooks: Sequence[Path], checks: Sequence[CheckResult], destination: Path) -> Path:
+def render_report(partition_date: date, notebooks: Sequence[Path], checks: Sequence[Check], destination: Path) -> Path:
     """Write a partition's report from its executed dashboard notebooks, in their order; return ``destination``.
 
     What failed stands at the top: checks, and notebooks that stopped or cannot be read. The report links the executed notebooks
@@ -135,15 +127,12 @@ def _readable(about: Mapping[str, Any]) -> dict[str, Any]:
     return {**readable, "provisional": bool(about.get("provisional")), "known": bool(about)}
 
 
-def _months(newest_first: Sequence[Entry]) -> list[tuple[str, list[tuple[date, Entry | None]]]]:
-    """The partitions as calendar months, newest month first; each month a row of its days, with None where there is no partition."""
-    by_month: dict[tuple[int, int], list[Entry]] = {}
-    for entry in newest_first:
-        by_month.setdefault((entry.partition_date.year, entry.partition_date.month), []).append(entry)
-    return [
-        (f"{entries[0].partition_date:%B %Y}", [(entry.partition_date, entry) for entry in reversed(entries)])
-        for entries in by_month.values()
-    ]
+def _months(newest_first: Sequence[Entry]) -> list[tuple[str, list[Entry]]]:
+    """The partitions by calendar month, as a calendar is read: the oldest first."""
+    by_month: dict[str, list[Entry]] = {}
+    for entry in reversed(newest_first):
+        by_month.setdefault(formats.month(entry.partition_date), []).append(entry)
+    return list(by_month.items())
 
 
 def _render(template: str, *, draws: bool, **values: Any) -> str:
