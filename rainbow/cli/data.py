@@ -17,29 +17,36 @@ if TYPE_CHECKING:
 _SEED_HELP = """
 Fill the shop's database: make its tables, and load a data set into them.
 
-Whole, or as it was when a day began, so that `rainbow replay` can live through the days from there. All or nothing; a shop that has
-rows is left as it is unless --reset is given.
+A data set is loaded whole, or as it was when a day began, from where
+`rainbow replay` lives through the days. All of it arrives or nothing does. A
+shop that has rows is left as it is, unless --reset is given.
 
+Empty tables, for a shop that brings its own rows:
 \b
-  rainbow seed --schema-only                            empty tables, for a shop that brings its own rows
-  rainbow seed --dataset completejourney                a real year of a grocery chain: 1,469,307 order lines
+  rainbow seed --schema-only
+
+A year of a grocery chain, 1,469,307 order lines; or the chain on the
+morning of a day, to be replayed from there:
+\b
+  rainbow seed --dataset completejourney
   rainbow seed --dataset completejourney --from 2017-11-23
-                                                        its members as they were that morning, to be replayed
-  rainbow seed --dataset synthetic --from 2024-08-01    a made shop at the original's size, in VND
+
+A made shop at the original's size, in VND, 2024-08-01 .. 2024-09-06:
+\b
+  rainbow seed --dataset synthetic --from 2024-08-01
 """
 
 _REPLAY_HELP = """
-Live through the days of the data set that the shop was seeded with, up to a day.
+Live through the days of the data set that the shop was seeded with.
 
-It goes on where the last replay ended; a day that is in already is not done again. Each day is one transaction, so it can be
-interrupted at any time.
+It goes on where the last replay ended, up to and with the day that is given; a
+day that is in already is not done again. Each day is one transaction, so it
+can be interrupted at any time.
 
 \b
   rainbow replay --until 2017-11-23    one day
   rainbow replay --until 2017-12-29    37 days
 """
-
-_stdout = Console(soft_wrap=True, highlight=False)
 
 
 def add_to(app: typer.Typer) -> None:
@@ -117,7 +124,8 @@ def _load(connection: Any, name: str, number: int, first: date | None, reset: bo
 
     began = perf_counter()
     errors = Console(stderr=True, quiet=quiet)
-    with Progress(SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), console=errors, transient=True) as progress:
+    columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
+    with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as progress:
         task = progress.add_task(f"{name}: reading", total=None)
         shop = datasets.open_dataset(name, number)
         done = datasets.seed(

@@ -10,7 +10,7 @@ from rainbow.errors import DataError
 NAMES = ("completejourney", "synthetic")
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=4)
 def open_dataset(name: str, seed: int = 1, scale: float = 1.0) -> Dataset:
     """The data set of this name, kept for the rest of the process as opening costs seconds.
 
