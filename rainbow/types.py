@@ -24,9 +24,9 @@ def arrow_type(postgres: str) -> pa.DataType:
 
 
 def bigquery_type(postgres: str) -> str:
-    """The GoogleSQL type of a column in ``raw``."""
+    """The GoogleSQL type of a column in ``raw``; a NUMERIC keeps its precision and scale, which not every engine assumes alike."""
     if postgres.startswith("numeric"):
-        return "NUMERIC"
+        return postgres.upper()
     return {"bigint": "INT64", "integer": "INT64", "text": "STRING", "boolean": "BOOL", "date": "DATE", "timestamptz": "TIMESTAMP"}[
         postgres
     ]

@@ -15,7 +15,7 @@ def mend() -> None:
     accept_any_media_type()
     raise_errors_of_queries()
     keep_no_past_states()
-    remember_parsed_statements()
+    remember_statements()
 
 
 def work_without_network() -> None:
@@ -57,20 +57,34 @@ def raise_errors_of_queries() -> None:
 def keep_no_past_states() -> None:
     """Keep no copy of a table at each change: time travel is not used, and the copies cost as much as the table is large."""
     from bqemulator.domain.events import TableDataChanged
+    from bqemulator.jobs import executor
     from bqemulator.versioning import snapshots
 
     for kind in vars(snapshots).values():
         if isinstance(kind, type) and hasattr(kind, "record_change"):
             kind.record_change = lambda self, project, dataset, table: self._events.publish(TableDataChanged(project, dataset, table))
 
+    async def capture_nothing(project_id: str, bq_sql: str, ctx: Any) -> None:
+        return None
 
-def remember_parsed_statements() -> None:
-    """Parse the same text once: a statement is parsed about ten times on its way, and the daily ones come again each day."""
+    vars(executor)["_capture_dml_snapshots"] = capture_nothing
+
+
+def remember_statements() -> None:
+    """Work out the same text once: a statement is parsed about ten times on its way, and the daily ones come again each day.
+
+    What is remembered depends on the text alone, a translation also on the columns of the tables it names.
+    """
     import sqlglot
+    from bqemulator.catalog import ddl_sync
+    from bqemulator.jobs import executor
+    from bqemulator.scripting import interpreter
+    from bqemulator.sql.translator import SQLTranslator
 
     parse_one = sqlglot.parse_one
+    remember = functools.lru_cache(maxsize=4096)
 
-    @functools.lru_cache(maxsize=4096)
+    @remember
     def parsed(text: str, read: Any, into: Any, options: tuple[tuple[str, Any], ...]) -> Any:
         return parse_one(text, read=read, into=into, **dict(options))
 
@@ -81,3 +95,29 @@ def remember_parsed_statements() -> None:
             return parse_one(sql, read=read or dialect, into=into, **options)
 
     vars(sqlglot)["parse_one"] = remembering
+    for module, name in (
+        (executor, "rewrite_table_refs"),
+        (interpreter, "rewrite_table_refs"),
+        (executor, "classify_statement_type"),
+        (executor, "parse_script"),
+        (ddl_sync, "_detect_plain_create_table"),
+        (ddl_sync, "_detect_plain_create_view"),
+        (ddl_sync, "_detect_create_schema"),
+        (ddl_sync, "_detect_catalog_drop"),
+    ):
+        vars(module)[name] = remember(vars(module)[name])
+
+    translate = SQLTranslator.translate
+    translations: dict[tuple[str, str], Any] = {}
+
+    def translate_once(self: Any, bq_sql: str, *, schema: Any = None, caller: Any = None, **kwargs: Any) -> Any:
+        if "SESSION_USER" in bq_sql.upper():
+            return translate(self, bq_sql, schema=schema, caller=caller, **kwargs)
+        key = (bq_sql, repr(schema))
+        if key not in translations:
+            if len(translations) > 4096:
+                translations.clear()
+            translations[key] = translate(self, bq_sql, schema=schema, caller=caller, **kwargs)
+        return translations[key]
+
+    SQLTranslator.translate = translate_once  # type: ignore[method-assign]

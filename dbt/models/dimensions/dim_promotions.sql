@@ -1,0 +1,9 @@
+-- One row a version of a promotion: what it was from valid_from_at to valid_to_at.
+{{ config(
+    materialized='restated',
+    unique_key='promotion_key',
+    existing=['versions', 'promotions', 'promotion_id'],
+    cluster_by='promotion_id',
+) }}
+
+{{ scd2_dimension('promotions', 'promotion_key', 'promotion_id', {'name': 'string', 'coupon_type': 'string', 'price_treatment': 'numeric(18, 4)'}, placeholder_for_none='No promotion') }}

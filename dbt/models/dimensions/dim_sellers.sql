@@ -1,0 +1,9 @@
+-- One row a version of a seller: what it was from valid_from_at to valid_to_at.
+{{ config(
+    materialized='restated',
+    unique_key='seller_key',
+    existing=['versions', 'sellers', 'seller_id'],
+    cluster_by='seller_id',
+) }}
+
+{{ scd2_dimension('sellers', 'seller_key', 'seller_id', {'name': 'string'}) }}

@@ -1,0 +1,44 @@
+-- One row an order line that the fact works out anew: a changed line, or one whose member has other versions at the time of the sale.
+{{ config(materialized='table') }}
+
+with touched as (
+    {% for dimension, id in [('customers', 'customer_id'), ('promotions', 'promotion_id'), ('payments', 'payment_id'), ('products', 'product_id'), ('sellers', 'seller_id')] -%}
+    select m.dimension, m.member_id, if(count(v.{{ id }}) = 0, timestamp '0001-01-01 00:00:00+00', min(m.from_at)) as from_at
+    from {{ ref('touched_members') }} as m
+    left join {{ ref('dim_' ~ dimension) }} as v on m.member_id = v.{{ id }} and v.valid_from_at < m.from_at and v.valid_to_at >= m.from_at
+    where m.dimension = '{{ dimension }}'
+    group by m.dimension, m.member_id
+    {{ 'union all' if not loop.last }}
+    {% endfor %}
+),
+
+touched_products as (
+    select member_id as product_id, from_at
+    from touched
+    where dimension = 'products'
+    union all
+    select v.product_id, touched.from_at
+    from touched
+    inner join {{ ref('dim_products') }} as v on v.seller_id = touched.member_id and v.valid_to_at >= touched.from_at
+    where touched.dimension = 'sellers'
+),
+
+by_member as (
+    select l.order_detail_id
+    from {{ ref('sales_lines') }} as l
+    inner join (select product_id, min(from_at) as from_at from touched_products group by product_id) as m on l.product_id = m.product_id and l.ordered_at >= m.from_at
+    where l.ordered_on >= (select extract(date from min(from_at)) from touched_products)
+    {% for dimension, id in [('customers', 'customer_id'), ('promotions', 'promotion_id'), ('payments', 'payment_id')] -%}
+    union distinct
+    select l.order_detail_id
+    from {{ ref('sales_lines') }} as l
+    inner join touched as m on m.dimension = '{{ dimension }}' and l.{{ id }} = m.member_id and l.ordered_at >= m.from_at
+    where l.ordered_on >= (select extract(date from min(from_at)) from touched where dimension = '{{ dimension }}')
+    {% endfor %}
+)
+
+select order_detail_id
+from by_member
+union distinct
+select order_detail_id
+from {{ ref('changed_lines') }}

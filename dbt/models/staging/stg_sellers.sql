@@ -1,0 +1,10 @@
+-- One row an observation of a row of sellers: what an extract saw, or that the row was deleted.
+select
+    id as seller_id,
+    name,
+    created_at,
+    updated_at,
+    partition_date,
+    _deleted as is_deleted,
+    _lsn as lsn
+from {{ source('raw', 'sellers') }}

@@ -1,0 +1,44 @@
+"""Sending GoogleSQL: one place that turns BigQuery's errors into one line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rainbow.errors import DataError, ServiceError
+
+if TYPE_CHECKING:
+    from google.cloud import bigquery
+    from google.cloud.bigquery.table import Row
+
+
+def rows(client: bigquery.Client, sql: str, parameters: Sequence[bigquery.ScalarQueryParameter | bigquery.ArrayQueryParameter] = ()) -> list[Row]:
+    """Run a statement or a script and return the rows of its last statement.
+
+    Raises ServiceError when BigQuery does not answer, DataError when it refuses the statement.
+    """
+    from google.cloud import bigquery
+
+    with one_line("query"):
+        return list(client.query_and_wait(sql, job_config=bigquery.QueryJobConfig(query_parameters=list(parameters))))
+
+
+class one_line:
+    """A block whose errors of Google's client become one line of ours; ``what`` says what was being done."""
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        import requests
+        from google.api_core import exceptions
+
+        if isinstance(error, (requests.ConnectionError, requests.Timeout, exceptions.RetryError, exceptions.ServiceUnavailable)):
+            raise ServiceError(f"BigQuery does not answer ({self.what}): see `rainbow status`, start it with `rainbow up`, or set RAINBOW_BIGQUERY_URL") from error
+        if isinstance(error, exceptions.Unauthorized | exceptions.Forbidden):
+            raise ServiceError(f"BigQuery does not let us in ({self.what}): see `rainbow doctor`") from error
+        if isinstance(error, exceptions.GoogleAPICallError):
+            raise DataError(f"BigQuery refused the {self.what}: {(error.message or str(error)).strip().splitlines()[0]}") from error

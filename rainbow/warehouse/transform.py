@@ -1,0 +1,80 @@
+"""Transform: what dbt makes of ``raw``, for the files that no finished transform has worked in; and the tests of the result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from rainbow.checks import Check
+from rainbow.warehouse import dbt
+from rainbow.warehouse.client import connect
+from rainbow.warehouse.sql import rows
+
+if TYPE_CHECKING:
+    from google.cloud import bigquery
+
+SAMPLE_ROWS = 10
+
+
+@dataclass(frozen=True)
+class Transformed:
+    """What a transform did: files it worked in, and seconds by model; no model when there was nothing to do."""
+
+    files: int
+    seconds: dict[str, float]
+
+
+def transform(*, client: bigquery.Client | None = None, on_model: Callable[[str, float], None] | None = None) -> Transformed:
+    """Bring staging and warehouse to what ``raw`` holds now. What was cut short before is done again; nothing to do is nothing done.
+
+    Raises DataError when BigQuery refuses a statement, ServiceError when it does not answer.
+    """
+    client = client or connect()
+    rows(client, "create table if not exists staging.transformed_files (table_name string, partition_date date, lsn int64)")
+    files = pending_files(client)
+    statements = dbt.statements()
+    if statements is None:
+        began = perf_counter()
+        dbt.run()
+        return Transformed(files, {"dbt run": perf_counter() - began})
+    if not files:
+        return Transformed(0, {})
+    seconds = {}
+    for statement in statements:
+        if statement.kind == "model" and not statement.fixed:
+            began = perf_counter()
+            rows(client, statement.sql)
+            seconds[statement.name] = perf_counter() - began
+            if on_model:
+                on_model(statement.name, seconds[statement.name])
+    return Transformed(files, seconds)
+
+
+def pending_files(client: bigquery.Client) -> int:
+    """How many loaded files no finished transform has worked in."""
+    (row,) = rows(
+        client,
+        """select count(*) as files from raw.lake_files as f
+           left join staging.transformed_files as d on f.table_name = d.table_name and f.partition_date = d.partition_date and f.lsn = d.lsn
+           where d.lsn is null""",
+    )
+    return int(row.files)
+
+
+def run_tests(*, client: bigquery.Client | None = None) -> list[Check]:
+    """Run dbt's tests, all in one query; of a failing one, fetch rows that show it. dbt must have run."""
+    client = client or connect()
+    tests = [s for s in dbt.statements() or dbt.run() if s.kind == "test"]
+    counts = " union all ".join(f"select {n} as test, (select count(*) from (\n{t.sql}\n)) as failing" for n, t in enumerate(tests))
+    failing = {row.test: row.failing for row in rows(client, counts)}
+    return [_check(client, test, failing[n]) for n, test in enumerate(tests)]
+
+
+def _check(client: bigquery.Client, test: dbt.Statement, failing: int) -> Check:
+    if not failing:
+        return Check(test.name, test.asset, True, "no row at fault", test.severity)  # type: ignore[arg-type]
+    sample: tuple[dict[str, Any], ...] = tuple(dict(row.items()) for row in rows(client, f"select * from (\n{test.sql}\n) limit {SAMPLE_ROWS}"))
+    shown = ", ".join(f"{k} {v}" for k, v in sample[0].items())
+    return Check(test.name, test.asset, False, f"{failing} rows at fault, the first: {shown}", test.severity, failing, sample)  # type: ignore[arg-type]
