@@ -39,8 +39,8 @@ A made shop at the original's size, in VND, 2024-08-01 .. 2024-09-06:
 _REPLAY_HELP = """
 Live through the days of the data set that the shop was seeded with.
 
-It goes on where the last replay ended, up to and with the day that is given; a
-day that is in already is not done again. Each day is one transaction, so it
+It goes on where the last replay ended, up to the end of the day given; a day
+that is in already is not done again. Each day is one transaction, so a replay
 can be interrupted at any time.
 
 \b
