@@ -391,7 +391,6 @@ class TopProducts:
             Column("name", "Product"),
             _PIECES,
             _SALES,
-            _DISCOUNT,
             _NET_SALES,
         ]
         caption = f"{self._how_many()}, by net sales, {_period(self.scope)}, {_in_currency(self.scope)}"

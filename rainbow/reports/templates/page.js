@@ -28,6 +28,8 @@
       const canvas = figure.querySelector(".rw-canvas");
       try {
         await vegaEmbed(canvas, JSON.parse(figure.querySelector("script").textContent), options);
+        // the canvas has the words for it; the single marks would only be noise
+        canvas.querySelector("svg").setAttribute("aria-hidden", "true");
         figure.dataset.drawn = "yes";
       } catch (error) {
         figure.dataset.drawn = "no";
