@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
-from rainbow.errors import DataError
+from rainbow.errors import DataError, ServiceError
 
 if TYPE_CHECKING:
     from rainbow.datasets.seeding import Seeded
@@ -70,10 +72,8 @@ def seed(
         raise DataError("say what to load: --dataset completejourney, --dataset synthetic, or --schema-only")
     if schema_only and start:
         raise DataError("--from is a day of a data set: leave it out with --schema-only")
-    from rainbow.source.connection import connect
-
     first = _day(start, "--from") if start else None
-    with connect() as connection:
+    with _shop() as connection:
         if dataset is None:
             _make_schema(connection, reset, quiet)
         else:
@@ -86,11 +86,10 @@ def replay(
 ) -> None:
     """Live through days; see ``_REPLAY_HELP``."""
     from rainbow import datasets
-    from rainbow.source.connection import connect
 
     console = Console(quiet=quiet, soft_wrap=True, highlight=False)
     last = _day(until, "--until")
-    with connect() as connection:
+    with _shop() as connection:
         done = datasets.replay(
             connection,
             last,
@@ -104,6 +103,21 @@ def replay(
             )
         else:
             console.print(f"{last} is in already (the shop is at the end of {datasets.replay_state(connection).done}): nothing to do")
+
+
+@contextmanager
+def _shop() -> Iterator[Any]:
+    """A connection to the shop's database; what PostgreSQL refuses is an error of one line."""
+    import psycopg
+
+    from rainbow.source.connection import connect
+
+    with connect() as connection:
+        try:
+            yield connection
+        except psycopg.Error as error:
+            reason = error.diag.message_primary or (str(error).splitlines() or ["no reason given"])[0]
+            raise ServiceError(f"PostgreSQL refuses: {reason}; what was begun is undone") from error
 
 
 def _make_schema(connection: Any, reset: bool, quiet: bool) -> None:

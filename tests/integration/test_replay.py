@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -222,6 +223,23 @@ def test_two_replays_at_a_time_put_each_day_in_once(shop: Connection) -> None:
     both = [subprocess.Popen([sys.executable, "-c", REPLAY, str(SMALL.days[3])]) for _ in range(2)]
     assert [process.wait(timeout=120) for process in both] == [0, 0]
     assert contents(shop) == alone
+
+
+def test_a_replay_that_loses_a_deadlock_tries_again(shop: Connection) -> None:
+    """We hold a row of the stock and want one of the products, the replay the other way round; it waited first, so it is the one to lose."""
+    undisturbed = at_once(shop, FIRST)
+    begin(shop, SMALL, FIRST)
+    sold = SMALL.day(FIRST, FIRST).orders["orderdetails"]["product_id"][0].as_py()
+    shop.execute("select 1 from inventories where product_id = %s for update", [sold])
+    with ThreadPoolExecutor(1) as pool, connect() as other, connect(autocommit=True) as watching:
+        replaying = pool.submit(replay, other, FIRST)
+        while not waiting(watching):
+            assert not replaying.done()
+            time.sleep(0.02)
+        shop.execute("update products set name = name where id = %s", [sold])
+        shop.commit()
+        assert len(replaying.result(timeout=60)) == 1
+    assert contents(shop) == undisturbed
 
 
 def test_what_the_api_did_between_two_days_stays(shop: Connection) -> None:

@@ -20,7 +20,8 @@ from rainbow.datasets.loading import copy_rows
 from rainbow.datasets.seeding import totals_in
 from rainbow.datasets.shop import Rows, decimals, instants, optional, rows_of
 from rainbow.datasets.synthetic import Synthetic
-from rainbow.errors import DataError, RainbowError
+from rainbow.errors import DataError, RainbowError, ServiceError
+from rainbow.settings import settings
 from rainbow.source.schema import create_schema, first_filled
 from rainbow.source.tables import BY_NAME, TABLES
 
@@ -188,6 +189,14 @@ def test_the_command_line_says_in_one_line_what_it_cannot_do(database: str, argu
     assert str(answer.exception).startswith(says)
     assert "\n" not in str(answer.exception)
     assert answer.output == ""
+
+
+def test_the_command_line_says_in_one_line_what_postgresql_refuses(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAINBOW_POSTGRES_URL", f"{database}?options=-c%20default_transaction_read_only%3Don")
+    settings.cache_clear()
+    answer = rainbow("seed", "--schema-only")
+    assert isinstance(answer.exception, ServiceError)
+    assert str(answer.exception).startswith("PostgreSQL refuses: cannot execute CREATE TABLE in a read-only transaction")
 
 
 def test_the_command_line_seeds_a_start_and_lives_through_days(database: str) -> None:
