@@ -133,7 +133,8 @@ class TotalSales:
             f"{title}, {_period(self.scope)}. Highest: {formats.compact(highest[key])} on {formats.long_date(highest['sales_date'])}; "
             f"on {formats.short_date(day)}: {formats.compact(self._of(day)[key])}."
         )
-        return Chart(spec, title, alt, legend=self._legend(rows))
+        note = "line: mean of 7 days" if len(rows) > shapes.MOST_COLUMNS else ""
+        return Chart(spec, title, alt, note=note, legend=self._legend(rows))
 
     def _legend(self, rows: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
         named = ((ACCENT, formats.short_date(self.scope.partition_date)), (BASE, "other days"), (PROVISIONAL, "provisional"))

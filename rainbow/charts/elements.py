@@ -109,7 +109,7 @@ def headline(title: str, figures: Sequence[Figure], *, note: str = "", provision
     tiles = "".join(_tile(figure) for figure in figures)
     mark = ' <span class="rw-mark">provisional</span>' if provisional else ""
     # the inline style is for JupyterLab, where no page sets these side by side
-    tiles = f'<dl class="rw-tiles" style="display:flex;flex-wrap:wrap;gap:1rem 2rem">{tiles}</dl>'
+    tiles = f'<div class="rw-tiles" style="display:flex;flex-wrap:wrap;gap:1rem 2rem">{tiles}</div>'
     small = f" <small>{escape(note)}</small>" if note else ""
     html = f'<section class="rw-headline"><h3>{escape(title)}{mark}{small}</h3>{tiles}</section>'
     text = f"{title}: " + ", ".join(f"{f.name} {_exact(f)}" for f in figures)
@@ -143,9 +143,9 @@ def table(
 def _tile(figure: Figure) -> str:
     unit = f' <span class="rw-unit">{escape(figure.unit)}</span>' if figure.unit else ""
     value = f'<data value="{figure.value}">{escape(formats.compact(figure.value))}</data>{unit}'
-    exact = f'<dd class="rw-exact">{escape(_exact(figure))}</dd>' if figure.value >= 1000 or figure.value <= -1000 else ""
+    exact = f'<div class="rw-exact">{escape(_exact(figure))}</div>' if figure.value >= 1000 or figure.value <= -1000 else ""
     changes = "".join(_change(figure, against, before) for against, before in figure.compared)
-    return f'<div class="rw-tile"><dt>{escape(figure.name)}</dt><dd class="rw-value">{value}</dd>{exact}{changes}</div>'
+    return f'<div class="rw-tile"><div class="rw-name">{escape(figure.name)}</div><div class="rw-value"><strong>{value}</strong></div>{exact}{changes}</div>'
 
 
 def _change(figure: Figure, against: str, before: int | Decimal | None) -> str:
@@ -153,7 +153,7 @@ def _change(figure: Figure, against: str, before: int | Decimal | None) -> str:
     arrow = {"up": "▲", "down": "▼", "same": "=", "unknown": ""}[change.direction]
     icon = f'<span aria-hidden="true">{arrow}</span> ' if arrow else ""
     style = f"rw-{change.direction}" if figure.more_is_better else "rw-neutral"
-    return f'<dd class="rw-change {style}"><b>{icon}{escape(change.text)}</b> <span>{escape(against)}</span></dd>'
+    return f'<div class="rw-change {style}"><b>{icon}{escape(change.text)}</b> <span>{escape(against)}</span></div>'
 
 
 def _exact(figure: Figure) -> str:

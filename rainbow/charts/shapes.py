@@ -22,13 +22,16 @@ WIDTH = 680
 # the roles that a mark can play, in the order of theme.ROLES
 BASE, ACCENT, PROVISIONAL = theme.ROLES[:3]
 _RANKING_STEP = 42
-# more days than this are too thin for columns on a phone
-_MOST_COLUMNS = 120
+# more days than this are too thin for columns on a phone: they get a mean as well
+MOST_COLUMNS = 120
 
 
 def days(rows: Rows, *, complete_to: Rows, tooltip: Tooltip, height: int = 220) -> dict[str, Any]:
-    """A column a day (``date``, ``value``, ``role``); ``complete_to`` has at most one row, the watermark (``at``, ``label``, ``right``)."""
-    grammar = (_columns if len(rows) <= _MOST_COLUMNS else _area)(tooltip, bool(complete_to))
+    """A column a day (``date``, ``value``, ``role``); ``complete_to`` has at most one row, the watermark (``at``, ``label``, ``right``).
+
+    From ``MOST_COLUMNS`` days on a line shows the mean of seven days.
+    """
+    grammar = (_columns if len(rows) <= MOST_COLUMNS else _thin_columns)(tooltip, bool(complete_to))
     return _filled(grammar, height, days=rows, **({"watermark": complete_to} if complete_to else {}))
 
 
@@ -73,15 +76,17 @@ def _columns(tooltip: Tooltip, marked: bool) -> dict[str, Any]:
 
 
 @lru_cache
-def _area(tooltip: Tooltip, marked: bool) -> dict[str, Any]:
-    area = alt.Chart().mark_area(line=True, opacity=0.25).encode(x=_day(), y=_amount())
-    points = (
+def _thin_columns(tooltip: Tooltip, marked: bool) -> dict[str, Any]:
+    """Pale columns without gaps, and over them the mean of seven days, which a week's rhythm does not shake."""
+    pale = alt.condition(f"datum.role === '{BASE}'", alt.value(0.4), alt.value(1))
+    bars = alt.Chart().mark_bar(binSpacing=0).encode(x=_day(), y=_amount(), color=_role(), opacity=pale)
+    mean = (
         alt.Chart()
-        .mark_point(filled=True, size=50, opacity=1)
-        .encode(x=_day(), y=_amount(), color=_role())
-        .transform_filter(f"datum.role !== '{BASE}'")
+        .transform_window(mean="mean(value)", days="count()", sort=[alt.SortField("date")], frame=[-6, 0])
+        .transform_filter("datum.days === 7")
     )
-    return _over_days(alt.layer(area, points), tooltip, marked)
+    line = mean.mark_line(strokeWidth=2).encode(x=_day(), y=alt.Y("mean", type="quantitative"))
+    return _over_days(alt.layer(bars, line), tooltip, marked)
 
 
 def _day() -> alt.X:

@@ -4,6 +4,6 @@ A report a partition, a page an executed notebook, and the index of all partitio
 notebooks'; nothing here reads a database or the ledger.
 """
 
-from rainbow.reports.pages import Entry, render_index, render_notebook, render_report
+from rainbow.reports.pages import Entry, State, render_index, render_notebook, render_report
 
-__all__ = ["Entry", "render_index", "render_notebook", "render_report"]
+__all__ = ["Entry", "State", "render_index", "render_notebook", "render_report"]
