@@ -66,6 +66,11 @@ def fill(client: Any, *, watermark: date = LAST_DAY, scale: int = 1) -> None:
     set_watermark(client, watermark)
 
 
+def is_filled(client: Any) -> bool:
+    """Whether the views are there and hold a shop's rows."""
+    return client.command("exists table serving.total_sales") == 1 and client.command("select count() from serving.total_sales") > 0
+
+
 def set_watermark(client: Any, day: date) -> None:
     """Publish all views as complete up to ``day``."""
     client.command("truncate table serving.watermark")

@@ -1,0 +1,155 @@
+"""A report in a browser without a network: everything is drawn, nothing is asked for, and names from the data stay text."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rainbow.charts import serving
+from rainbow.checks import Check
+from rainbow.reports import render_notebook, render_report
+from rainbow.settings import PROJECT_ROOT, settings
+from tests import serving_rows
+
+pytestmark = pytest.mark.browser
+
+NAMES = ("total_sales", "day_of_week", "top_sellers", "top_products_by_category", "payment_methods", "customer_ranking")
+FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync")
+
+_LABELS_OUTSIDE = """() => [...document.querySelectorAll('figure svg')].flatMap(svg => {
+    const frame = svg.getBoundingClientRect();
+    return [...svg.querySelectorAll('text')].filter(text => {
+        const box = text.getBoundingClientRect();
+        return box.width && (box.left < frame.left - 1 || box.right > frame.right + 1 || box.top < frame.top - 1 || box.bottom > frame.bottom + 1);
+    }).map(text => text.textContent);
+})"""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    chromium = next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None)
+    if chromium is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail("no browser: apt-get install chromium")
+        pytest.skip("no browser: apt-get install chromium")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=list(FLAGS))
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a report of a shop with hostile names, and the page of one of its notebooks."""
+    from ploomber_engine import execute_notebook
+
+    folder = tmp_path_factory.mktemp("reports")
+    with serving_rows.engine(tmp_path_factory.mktemp("clickhouse")) as client, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(serving, "client", lambda: client)
+        patch.setenv("RAINBOW_HOME", str(tmp_path_factory.getbasetemp() / "home"))
+        settings.cache_clear()
+        serving_rows.create(client)
+        serving_rows.fill(client)
+        for name in NAMES:
+            source = PROJECT_ROOT / "notebooks" / "dashboards" / f"{name}.ipynb"
+            execute_notebook(source, folder / f"{name}.ipynb", parameters={"partition_date": "2024-09-06"}, progress_bar=False)
+        notebooks = [folder / f"{name}.ipynb" for name in NAMES]
+        checks = [Check(name, name, False, name) for name in serving_rows.HOSTILE_NAMES]
+        render_report(serving_rows.LAST_DAY, notebooks, checks, folder / "sales.html")
+        (folder / "notebook.html").write_text(render_notebook(folder / "top_sellers.ipynb"), encoding="utf-8")
+    settings.cache_clear()
+    return folder
+
+
+@pytest.fixture
+def opened(browser: Any) -> Iterator[Any]:
+    """Opens a page by path, and after the test holds it to: no error in the console, nothing asked of the network."""
+    complaints: list[str] = []
+    contexts: list[Any] = []
+
+    def refuse(route: Any) -> None:
+        if route.request.url.startswith(("file://", "data:")):
+            route.continue_()
+        else:
+            complaints.append(f"asked for {route.request.url}")
+            route.abort()
+
+    def open_page(path: Path, **options: Any) -> Any:
+        context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
+        contexts.append(context)
+        context.route("**/*", refuse)
+        page = context.new_page()
+        page.on("console", lambda message: complaints.append(message.text) if message.type in {"error", "warning"} else None)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.goto(path.as_uri())
+        page.wait_for_selector("html[data-charts=done]")
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert complaints == []
+
+
+def test_every_chart_of_a_report_is_drawn_without_a_network(pages: Path, opened: Any) -> None:
+    page = opened(pages / "sales.html")
+    drawn = page.eval_on_selector_all(
+        "figure[data-chart]", "all => all.map(figure => [figure.dataset.drawn, figure.querySelectorAll('.mark-rect path').length])"
+    )
+    assert len(drawn) == 2 + 1 + 1 + 4 + 1 + 1
+    assert all(state == "yes" for state, _ in drawn)
+    days, pieces, weekdays, *rankings = (marks for _, marks in drawn)
+    assert (days, pieces, weekdays) == (2 * 37, 2 * 37, 7)
+    assert rankings == [10, 5, 5, 5, 5, 4, 15]
+
+
+def test_a_hostile_name_is_shown_as_it_is_and_does_nothing(pages: Path, opened: Any) -> None:
+    page = opened(pages / "sales.html")
+    assert page.title() == "Sales on 6 Sep 2024 · Rainbow Workbench"
+    assert page.locator("svg text", has_text="<script>document.title").count() >= 2
+    assert page.locator("#customer_ranking bdi", has_text="{{ 7*7 }}").count() >= 1
+    assert page.locator("img").count() == 0
+    page.locator("#top_sellers svg .mark-rect path").nth(7).hover()
+    assert "<script>" in page.locator("#vg-tooltip-element").inner_text()
+    assert page.title() == "Sales on 6 Sep 2024 · Rainbow Workbench"
+
+
+def test_a_page_is_never_wider_than_its_screen_and_cuts_no_label(pages: Path, opened: Any) -> None:
+    page = opened(pages / "sales.html")
+    for width in (1280, 768, 390, 320):
+        page.set_viewport_size({"width": width, "height": 800})
+        page.wait_for_function(
+            "[...document.querySelectorAll('figure svg')].every(svg => svg.clientWidth >= svg.parentElement.clientWidth - 24)"
+        )
+        assert page.evaluate("document.documentElement.scrollWidth") == width
+        assert page.evaluate(_LABELS_OUTSIDE) == []
+
+
+def test_light_and_dark_follow_the_reader_and_the_button(pages: Path, opened: Any) -> None:
+    page = opened(pages / "sales.html", color_scheme="dark")
+    ground, bar = "getComputedStyle(document.body).backgroundColor", "getComputedStyle(document.querySelector('.mark-rect path')).fill"
+    dark = page.evaluate(f"[{ground}, {bar}]")
+    page.get_by_role("button", name="Switch between light and dark").click()
+    light = page.evaluate(f"[{ground}, {bar}]")
+    assert dark == ["rgb(15, 20, 27)", "rgb(86, 180, 233)"]
+    assert light == ["rgb(245, 246, 248)", "rgb(0, 114, 178)"]
+
+
+def test_the_contents_lead_to_every_section(pages: Path, opened: Any) -> None:
+    page = opened(pages / "sales.html")
+    links = page.eval_on_selector_all("nav a", "all => all.map(link => link.getAttribute('href'))")
+    assert links == [f"#{name}" for name in (*NAMES, "checks")]
+    assert all(page.locator(f"section{link}").count() == 1 for link in links)
+
+
+def test_a_notebooks_page_draws_its_chart_beside_its_code(pages: Path, opened: Any) -> None:
+    page = opened(pages / "notebook.html")
+    assert page.locator("figure[data-drawn=yes]").count() == 1
+    assert "charts.top_sellers(partition_date)" in page.locator("main").inner_text()
