@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
+from typing import NoReturn
 
 import typer
 from rich.console import Console
@@ -25,11 +28,36 @@ def main() -> None:
 
     for module in (stack, data, runs):
         module.add_to(app)
+    _leave(_run())
+
+
+def _run() -> int:
     try:
         app()
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
     except RainbowError as error:
-        Console(stderr=True, soft_wrap=True).print(f"rainbow: {error}", style="red", markup=False, highlight=False)
-        sys.exit(1)
+        _say(str(error))
+        return 1
     except KeyboardInterrupt:
-        Console(stderr=True).print("rainbow: interrupted", markup=False)
-        sys.exit(130)
+        _say("interrupted; the same command goes on where this one stopped")
+        return 130
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        _say(f"the disk is full ({error.filename or error.strerror}): free some space, then run the same command again")
+        return 1
+    return 0
+
+
+def _say(line: str) -> None:
+    Console(stderr=True, soft_wrap=True).print(f"rainbow: {line}", style="red", markup=False, highlight=False)
+
+
+def _leave(code: int) -> NoReturn:
+    """End the process. After Ploomber ran, Python would spend seconds on taking its objects apart; nothing is left to be done then."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if "ploomber" in sys.modules:
+        os._exit(code)
+    sys.exit(code)

@@ -1,9 +1,220 @@
-"""Commands."""
+"""``rainbow run``, ``rainbow backfill``, ``rainbow query`` and ``rainbow demo``: the batch layer's work and what came of it."""
 
 from __future__ import annotations
 
+import sys
+import time
+from typing import TYPE_CHECKING, Annotated
+
 import typer
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from datetime import date
+
+    from rainbow.partitions.dates import PartitionRange
+    from rainbow.partitions.run import RunResult
+    from rainbow.query import Answer
+
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing when all is well; for cron.")]
+Force = Annotated[bool, typer.Option("--force", help="Run partitions that are done, too.")]
+
+_RUN_HELP = """
+Run the whole pipeline for one partition: extract, load, transform, validate,
+publish, report.
+
+It may be run any number of times; what has not changed is not done again.
+
+\b
+  rainbow run 2017-12-01
+"""
+
+_BACKFILL_HELP = """
+Run the pipeline for a range of partitions, in date order; those that are done
+are left alone. After a crash, the same command goes on where it stopped.
+
+\b
+  rainbow backfill 2017-11-23 2017-12-29
+  rainbow backfill 2017-11-23 2017-12-29 --mode single-run
+"""
+
+_QUERY_HELP = """
+Ask a store, for reading only: the source (PostgreSQL), the lake (DuckDB over
+its Parquet files), the warehouse (BigQuery, raw and staging too) or the olap
+store (ClickHouse).
+
+\b
+  rainbow query --on olap "select * from serving.total_sales"
+  rainbow query --on lake "select count(*) from orders" --format json
+"""
+
+_DEMO_HELP = """
+Live through 37 days of a real shop: start the services, seed the shop as it
+was on 2017-11-23, then replay each day and run its partition.
+
+Run again, it goes on where it stopped, and changes nothing when all is done.
+"""
 
 
 def add_to(app: typer.Typer) -> None:
     """Add this module's commands to the command line."""
+    app.command(help=_RUN_HELP)(run)
+    app.command(help=_BACKFILL_HELP)(backfill)
+    app.command(help=_QUERY_HELP)(query)
+    app.command(help=_DEMO_HELP)(demo)
+
+
+def run(partition: Annotated[str, typer.Argument(metavar="DAY", help="The partition, e.g. 2017-12-01.")], quiet: Quiet = False) -> None:
+    """Run one partition; see ``_RUN_HELP``."""
+    from rainbow.partitions.dates import PartitionRange
+
+    _run_all(list(PartitionRange.parse(partition)), "per-partition", quiet)
+
+
+def backfill(
+    first: Annotated[str, typer.Argument(metavar="FIRST", help="The first partition.")],
+    last: Annotated[str, typer.Argument(metavar="LAST", help="The last partition, included.")],
+    mode: Annotated[str, typer.Option(help="per-partition: a run a day; single-run: one run for all days.")] = "per-partition",
+    force: Force = False,
+    quiet: Quiet = False,
+) -> None:
+    """Run a range of partitions; see ``_BACKFILL_HELP``."""
+    from rainbow.partitions.backfill import pending
+    from rainbow.partitions.dates import PartitionRange
+
+    partitions = PartitionRange.parse(first, last)
+    days = pending(partitions, force=force)
+    done = len(partitions) - len(days)
+    if done and not quiet:
+        _console().print(f"{done} of {len(partitions)} partitions are done already" + ("" if days else ": nothing to do"))
+    _run_all(days, mode, quiet)
+
+
+def query(
+    sql: Annotated[str, typer.Argument(metavar="SQL", help="The query; - reads it from standard input.")],
+    on: Annotated[str, typer.Option("--on", help="source, lake, warehouse or olap.")],
+    shape: Annotated[str, typer.Option("--format", help="table, csv or json.")] = "table",
+) -> None:
+    """Ask a store; see ``_QUERY_HELP``."""
+    from rainbow import query as asking
+    from rainbow.errors import RainbowError
+
+    if shape not in ("table", "csv", "json"):
+        raise RainbowError(f"there is no format {shape!r}: use table, csv or json")
+    answer = asking.query(on, sys.stdin.read() if sql == "-" else sql)  # type: ignore[arg-type]
+    if shape == "table":
+        _print_table(answer)
+    else:
+        sys.stdout.write(answer.as_csv() if shape == "csv" else answer.as_json() + "\n")
+
+
+def demo(
+    until: Annotated[str | None, typer.Option(metavar="DAY", help="Stop after this day.")] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Run the demo; see ``_DEMO_HELP``."""
+    from rainbow import demo as shop
+    from rainbow import stack
+    from rainbow.partitions.backfill import pending
+    from rainbow.partitions.dates import PartitionRange
+    from rainbow.settings import settings
+
+    console = _console(quiet)
+    began = time.perf_counter()
+    stack.up()
+    days = PartitionRange.parse(shop.DAYS.first, until or shop.DAYS.last)
+    if shop.prepare_shop():
+        console.print(f"the shop is as it was on the morning of {days.first} ({time.perf_counter() - began:.0f} s)")
+    todo = pending(days)
+    if todo:
+        console.print(f"{len(todo)} of {len(days)} days to live through; each is replayed, then its partition is run")
+    results = _run_all(todo, "per-partition", quiet, before=shop.live_through)
+    expected, published = shop.totals_of_the_data_set(days), shop.totals_published(days)
+    if not quiet:
+        _print_totals(console, expected, published)
+        if not results:
+            console.print(f"all {len(days)} partitions were done already: nothing was changed")
+        console.print(f"{time.perf_counter() - began:.0f} s; look at {settings().reports_dir / 'index.html'}")
+    if expected != published:
+        raise typer.Exit(1)
+
+
+def _run_all(days: list[date], mode: str, quiet: bool, before: object = None) -> list[RunResult]:
+    from rainbow.partitions.backfill import backfill as run_backfill
+
+    progress = _Lines(_console(quiet), len(days))
+    results = list(run_backfill(days, mode=mode, progress=progress, before=before))  # type: ignore[arg-type]
+    if len(results) > 1 and not quiet:
+        _print_summary(progress.console, results)
+    return results
+
+
+class _Lines:
+    """A line a run, with its rows, its seconds and the time that is left."""
+
+    def __init__(self, console: Console, days: int) -> None:
+        self.console, self.days = console, days
+        self.done = 0
+        self.began = time.perf_counter()
+        self.status = console.status("")
+
+    def begin(self, partitions: PartitionRange) -> None:
+        """Show what is under way, where the terminal can."""
+        self.current = partitions
+        if self.console.is_terminal:
+            self.status.update(f"{partitions}  extract")
+            self.status.start()
+
+    def step(self, name: str) -> None:
+        """Show how far the run is."""
+        if self.console.is_terminal:
+            self.status.update(f"{self.current}  after {name}")
+
+    def end(self, result: RunResult) -> None:
+        """Print the run's line."""
+        self.status.stop()
+        self.done += len(result.partitions)
+        left = (time.perf_counter() - self.began) / self.done * (self.days - self.done)
+        failed = sum(not check.passed for check in result.checks)
+        checks = f"{len(result.checks)} checks passed" if not failed else f"{failed} of {len(result.checks)} checks failed"
+        remaining = f"  {int(left // 60)}:{int(left % 60):02d} left" if self.days > 1 else ""
+        self.console.print(f"{result.partitions}  {result.rows:>9,} rows  {result.seconds:6.1f} s  {checks}{remaining}")
+
+
+def _console(quiet: bool = False) -> Console:
+    # the runner sends stdout into a log while it works, so the stream is held from the start
+    return Console(file=sys.stdout, quiet=quiet, soft_wrap=True, highlight=False)
+
+
+def _print_summary(console: Console, results: list[RunResult]) -> None:
+    table = Table(title="Summary", title_justify="left", show_footer=True)
+    table.add_column("partitions", f"{sum(len(r.partitions) for r in results)}")
+    table.add_column("rows", f"{sum(r.rows for r in results):,}", justify="right")
+    table.add_column("seconds", f"{sum(r.seconds for r in results):.1f}", justify="right")
+    table.add_column("checks", f"{sum(len(r.checks) for r in results):,}", justify="right")
+    table.add_column("failed", f"{sum(not c.passed for r in results for c in r.checks)}", justify="right")
+    for r in results:
+        table.add_row(str(r.partitions), f"{r.rows:,}", f"{r.seconds:.1f}", str(len(r.checks)), str(sum(not c.passed for c in r.checks)))
+    console.print(table)
+
+
+def _print_totals(console: Console, expected: object, published: object) -> None:
+    table = Table(title="Totals", title_justify="left")
+    for column in ("", "order lines", "gross", "discount", "net"):
+        table.add_column(column, justify="left" if not column else "right")
+    for name, t in (("the data set, summed directly", expected), ("fact_sales and serving.total_sales", published)):
+        table.add_row(name, f"{t.lines:,}", f"{t.gross:,.2f}", f"{t.discount:,.2f}", f"{t.net:,.2f}")  # type: ignore[attr-defined]
+    console.print(table)
+    console.print("equal to the cent" if expected == published else "[red]they differ[/red]")
+
+
+def _print_table(answer: Answer) -> None:
+    from rich.text import Text
+
+    table = Table()
+    for column in answer.columns:
+        table.add_column(Text(column))
+    for row in answer.rows:
+        table.add_row(*(Text("" if value is None else str(value)) for value in row))
+    _console().print(table)

@@ -28,7 +28,10 @@ PROJECT = PROJECT_ROOT / "dbt"
 
 @dataclass(frozen=True)
 class Statement:
-    """What dbt sends for a model or a test: ``fixed`` models are made once, the others at each transform."""
+    """What dbt sends for a model or a test: ``fixed`` models are made once, the others at each transform.
+
+    ``columns`` maps a model's columns to their GoogleSQL types, ``required`` are those that are never NULL, ``key`` is its key.
+    """
 
     name: str
     kind: str
@@ -37,6 +40,9 @@ class Statement:
     upstream: tuple[str, ...]
     asset: str
     severity: str
+    columns: dict[str, str]
+    required: tuple[str, ...]
+    key: tuple[str, ...]
 
 
 def version() -> str:
@@ -63,7 +69,7 @@ def statements() -> tuple[Statement, ...] | None:
     kept = orjson.loads(path.read_bytes())
     if kept["version"] != version():
         return None
-    return tuple(Statement(**{**raw, "upstream": tuple(raw["upstream"])}) for raw in kept["statements"])
+    return tuple(Statement(**{k: tuple(v) if isinstance(v, list) else v for k, v in raw.items()}) for raw in kept["statements"])
 
 
 def run() -> tuple[Statement, ...]:
@@ -84,7 +90,9 @@ def invoke(*arguments: str) -> Any:
     with _environment():
         from dbt.cli.main import dbtRunner
 
-        result = dbtRunner().invoke([*arguments, "--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT), "--quiet", "--no-print"])
+        folder = str(target_folder())
+        places = ["--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT), "--target-path", folder, "--log-path", folder]
+        result = dbtRunner().invoke([*arguments, *places, "--quiet", "--no-print"])
     if not result.success:
         raise DataError(f"dbt {arguments[0]} failed: {_first_error(result)}")
     return result
@@ -102,10 +110,8 @@ def _environment() -> Iterator[None]:
     """What ``dbt/profiles.yml`` reads; taken back afterwards, so that no other process inherits the password."""
     url = settings().url_of("bigquery")
     parts = urlsplit(url)
-    folder = target_folder()
-    folder.mkdir(parents=True, exist_ok=True)
+    target_folder().mkdir(parents=True, exist_ok=True)
     values = {
-        "RAINBOW_DBT_TARGET": str(folder),
         "RAINBOW_BIGQUERY_PROJECT": settings().bigquery_project,
         "RAINBOW_BIGQUERY_LOCATION": settings().bigquery_location,
         "RAINBOW_DBT_ENDPOINT": f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}",
@@ -128,6 +134,10 @@ def _collect() -> Iterator[Statement]:
     folder = target_folder()
     nodes: dict[str, Any] = orjson.loads((folder / "manifest.json").read_bytes())["nodes"]
     names = [n for n in TopologicalSorter({k: v["depends_on"]["nodes"] for k, v in nodes.items()}).static_order() if n in nodes]
+    required: dict[str, list[str]] = {}
+    for test in nodes.values():
+        if test["resource_type"] == "test" and (test.get("test_metadata") or {}).get("name") == "not_null":
+            required.setdefault(test["attached_node"], []).append(test["column_name"])
     for name in names:
         node = nodes[name]
         kind = node["resource_type"]
@@ -135,6 +145,7 @@ def _collect() -> Iterator[Statement]:
         if kind == "test":
             path = path / node["path"] if not path.is_file() else path
         tested = node.get("attached_node")
+        key = node["config"].get("unique_key") or ()
         yield Statement(
             name=node["name"],
             kind=kind,
@@ -143,4 +154,7 @@ def _collect() -> Iterator[Statement]:
             upstream=tuple(nodes[n]["name"] for n in node["depends_on"]["nodes"] if n in nodes),
             asset=nodes[tested]["name"] if tested in nodes else node["name"],
             severity="warning" if node["config"].get("severity", "error").lower() == "warn" else "error",
+            columns={c["name"]: c["data_type"] for c in node.get("columns", {}).values()},
+            required=tuple(required.get(name, ())),
+            key=(key,) if isinstance(key, str) else tuple(key),
         )

@@ -161,7 +161,9 @@ def _load_table(client: bigquery.Client, lake: Lake, table: str, files: list[Lak
         schema=[_field(name, type_) for name, type_ in columns.items()],
     )
     with one_line(f"load of {table}"):
-        client.load_table_from_uri([f"{lake.url}/{file.path}" for file in files], f"{client.project}.raw.{table}", job_config=config).result()
+        client.load_table_from_uri(
+            [f"{lake.url}/{file.path}" for file in files], f"{client.project}.raw.{table}", job_config=config
+        ).result()
     return table, sum(file.rows for file in files)
 
 
@@ -201,7 +203,10 @@ def check_loaded(partitions: dict[str, set[date]], *, lake: Lake | None = None, 
         return []
     in_raw = {
         row["table_name"]: dict(row.items())
-        for row in rows(client, " union all ".join(_sums(t, f"raw.{t.name} where {PARTITION} in ({_dates(days)})", "string") for t, days in tables.items()))
+        for row in rows(
+            client,
+            " union all ".join(_sums(t, f"raw.{t.name} where {PARTITION} in ({_dates(days)})", "string") for t, days in tables.items()),
+        )
     }
     checks = []
     with connect_duckdb(lake) as duck:

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from google.cloud.bigquery.table import Row
 
 
-def rows(client: bigquery.Client, sql: str, parameters: Sequence[bigquery.ScalarQueryParameter | bigquery.ArrayQueryParameter] = ()) -> list[Row]:
+def rows(
+    client: bigquery.Client, sql: str, parameters: Sequence[bigquery.ScalarQueryParameter | bigquery.ArrayQueryParameter] = ()
+) -> list[Row]:
     """Run a statement or a script and return the rows of its last statement.
 
     Raises ServiceError when BigQuery does not answer, DataError when it refuses the statement.
@@ -37,7 +39,9 @@ class one_line:
         from google.api_core import exceptions
 
         if isinstance(error, (requests.ConnectionError, requests.Timeout, exceptions.RetryError, exceptions.ServiceUnavailable)):
-            raise ServiceError(f"BigQuery does not answer ({self.what}): see `rainbow status`, start it with `rainbow up`, or set RAINBOW_BIGQUERY_URL") from error
+            raise ServiceError(
+                f"BigQuery does not answer ({self.what}): see `rainbow status`, start it with `rainbow up`, or set RAINBOW_BIGQUERY_URL"
+            ) from error
         if isinstance(error, exceptions.Unauthorized | exceptions.Forbidden):
             raise ServiceError(f"BigQuery does not let us in ({self.what}): see `rainbow doctor`") from error
         if isinstance(error, exceptions.GoogleAPICallError):

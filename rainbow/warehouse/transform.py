@@ -75,6 +75,8 @@ def run_tests(*, client: bigquery.Client | None = None) -> list[Check]:
 def _check(client: bigquery.Client, test: dbt.Statement, failing: int) -> Check:
     if not failing:
         return Check(test.name, test.asset, True, "no row at fault", test.severity)  # type: ignore[arg-type]
-    sample: tuple[dict[str, Any], ...] = tuple(dict(row.items()) for row in rows(client, f"select * from (\n{test.sql}\n) limit {SAMPLE_ROWS}"))
+    sample: tuple[dict[str, Any], ...] = tuple(
+        dict(row.items()) for row in rows(client, f"select * from (\n{test.sql}\n) limit {SAMPLE_ROWS}")
+    )
     shown = ", ".join(f"{k} {v}" for k, v in sample[0].items())
     return Check(test.name, test.asset, False, f"{failing} rows at fault, the first: {shown}", test.severity, failing, sample)  # type: ignore[arg-type]

@@ -1,0 +1,74 @@
+"""The run that steps belong to: the one the runner has begun in this process, or one of their own when a notebook is run by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date, timedelta
+
+from rainbow.lake import manifest as manifests
+from rainbow.lake.files import Lake
+from rainbow.partitions.dates import PartitionRange, today
+from rainbow.partitions.ledger import Ledger, one_at_a_time
+
+LATEST = "latest"
+
+
+class _Context:
+    run: str | None = None
+    error: BaseException | None = None
+
+
+_context = _Context()
+
+
+@contextmanager
+def within(run: str) -> Iterator[None]:
+    """Steps in this block belong to ``run``, whose lock the caller holds."""
+    _context.run, _context.error = run, None
+    try:
+        yield
+    finally:
+        _context.run = None
+
+
+def last_error() -> BaseException | None:
+    """What a step of the current run raised; notebook runners wrap it beyond recognition."""
+    return _context.error
+
+
+def current_run() -> str | None:
+    """The run that is under way in this process."""
+    return _context.run
+
+
+@contextmanager
+def run_of(partitions: PartitionRange) -> Iterator[str]:
+    """The run that a step belongs to: the current one, or one begun and ended here."""
+    if _context.run is not None:
+        try:
+            yield _context.run
+        except BaseException as error:
+            _context.error = error
+            raise
+        return
+    with one_at_a_time(f"step for {partitions}"):
+        ledger = Ledger()
+        run = ledger.begin(partitions)
+        try:
+            yield run
+        except BaseException as error:
+            ledger.end(run, str(error) or type(error).__name__)
+            raise
+        ledger.end(run)
+
+
+def partitions_of(partition_date: str | date | None, partition_end: str | date | None = None) -> PartitionRange:
+    """The partitions that a notebook's parameters name; ``latest`` or None is the newest one extracted, or else yesterday."""
+    if partition_date in (None, LATEST):
+        newest = manifests.newest(Lake())
+        partition_date = newest.last if newest else today() - timedelta(days=1)
+    if partition_end in (None, LATEST):
+        partition_end = partition_date
+    assert partition_date is not None
+    return PartitionRange.parse(partition_date, partition_end)

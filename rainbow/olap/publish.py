@@ -1,0 +1,194 @@
+"""Publish: the batch views and the dimensions, from BigQuery by way of Parquet files in the lake into ClickHouse.
+
+A table is filled beside the old one and takes its place in one EXCHANGE, so a reader sees the old view or the new one. The
+watermark is part of the table (its comment), so it changes at the same instant.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from rainbow.errors import DataError
+from rainbow.lake.files import Lake
+from rainbow.olap.client import connect as connect_clickhouse
+from rainbow.warehouse import dbt
+from rainbow.warehouse.client import connect as connect_bigquery
+from rainbow.warehouse.sql import one_line, rows
+
+if TYPE_CHECKING:
+    from clickhouse_connect.driver.client import Client
+    from google.cloud import bigquery
+
+FOLDER = "_published"
+VIEWS = (
+    "total_sales",
+    "day_of_week_with_most_sales",
+    "top_sellers",
+    "top_products_by_category",
+    "payment_methods",
+    "customer_ranking",
+    "customer_order_total",
+)
+DIMENSIONS = ("dim_products", "dim_customers", "dim_sellers", "dim_promotions", "dim_payments")
+
+
+@dataclass(frozen=True)
+class Watermark:
+    """Up to where a batch view is complete: its days, and the PostgreSQL snapshot of the newest extract in it.
+
+    ``watermark_date`` is the last day of the unbroken row of whole partitions that holds the first one ever run; None when no
+    partition is whole yet. ``data_version`` is a hash of what the view was made from.
+    """
+
+    first_partition: date
+    watermark_date: date | None
+    snapshot: str
+    snapshot_xmin: int
+    lsn: int
+    data_version: str
+    published_at: datetime
+
+
+@dataclass(frozen=True)
+class Published:
+    """What a publish did: rows by table, none when ClickHouse had it all."""
+
+    watermark: Watermark
+    rows: dict[str, int]
+
+
+def publish(
+    *,
+    lake: Lake | None = None,
+    bigquery_client: bigquery.Client | None = None,
+    clickhouse: Client | None = None,
+    on_table: Callable[[str, int], None] | None = None,
+) -> Published:
+    """Bring ClickHouse's database ``batch`` to what the warehouse holds; what is there already is left as it is.
+
+    Raises DataError when a table arrives with other counts than it left with; the old one stays then.
+    """
+    lake, warehouse, clickhouse = lake or Lake(), bigquery_client or connect_bigquery(), clickhouse or connect_clickhouse()
+    for database in ("batch", "mirror", "serving"):
+        clickhouse.command(f"create database if not exists {database}")
+    statements = {s.name: s for s in dbt.statements() or ()}
+    watermark = watermark_of(warehouse)
+    there = watermarks(clickhouse)
+    stale = [name for name in (*DIMENSIONS, *VIEWS) if there.get(name, {}).get("data_version") != watermark.data_version]
+    counts = {}
+    with ThreadPoolExecutor(4) as pool:
+        for name, count in zip(
+            stale, pool.map(lambda name: _swap(lake, warehouse, clickhouse, statements[name], watermark), stale), strict=True
+        ):
+            counts[name] = count
+            if on_table:
+                on_table(name, count)
+    if stale:
+        serve(clickhouse)
+    return Published(watermark, counts)
+
+
+def watermark_of(client: bigquery.Client) -> Watermark:
+    """The watermark of what the warehouse holds. Raises DataError when nothing was loaded yet."""
+    manifests = rows(
+        client,
+        "select manifest, first_date, last_date, is_partial, snapshot, snapshot_xmin, lsn from raw.lake_manifests order by lsn, taken_at",
+    )
+    if not manifests:
+        raise DataError("nothing is loaded yet, so there is nothing to publish: run a partition with `rainbow run D`")
+    first, last = unbroken([(m.first_date, m.last_date - timedelta(days=1) if m.is_partial else m.last_date) for m in manifests])
+    newest = manifests[-1]
+    version = hashlib.sha256("\n".join([dbt.version(), *(m.manifest for m in manifests)]).encode()).hexdigest()[:16]
+    return Watermark(first, last, newest.snapshot, newest.snapshot_xmin, newest.lsn, version, datetime.now(UTC))
+
+
+def unbroken(ranges: list[tuple[date, date]]) -> tuple[date, date | None]:
+    """The row of days without a gap that holds the first day of the first range; ``ranges`` in the order in which they were run."""
+    origin = ranges[0][0]
+    days = {start + timedelta(days=n) for start, end in ranges for n in range((end - start).days + 1)}
+    if origin not in days:
+        return origin, None
+    first = last = origin
+    while first - timedelta(days=1) in days:
+        first -= timedelta(days=1)
+    while last + timedelta(days=1) in days:
+        last += timedelta(days=1)
+    return first, last
+
+
+def watermarks(clickhouse: Client) -> dict[str, dict[str, Any]]:
+    """The watermark that each published table carries, by table."""
+    found = clickhouse.query("select name, comment from system.tables where database = 'batch' and comment != ''").result_rows
+    return {name: orjson.loads(comment) for name, comment in found}
+
+
+def _swap(lake: Lake, warehouse: bigquery.Client, clickhouse: Client, model: dbt.Statement, watermark: Watermark) -> int:
+    path = _export(lake, warehouse, model.name)
+    incoming = f"batch.{model.name}__incoming"
+    comment = orjson.dumps(asdict(watermark)).decode()
+    columns = ", ".join(f"{name} {clickhouse_column(type_, nullable=name not in model.required)}" for name, type_ in model.columns.items())
+    order = model.key if not model.name.startswith("dim_") else (f"{model.key[0].removesuffix('_key')}_id", "valid_from_at")
+    clickhouse.command(f"drop table if exists {incoming} sync")
+    clickhouse.command(f"create table {incoming} ({columns}) engine = MergeTree order by ({', '.join(order)}) comment {_quoted(comment)}")
+    with lake.fs.open(lake.full(path), "rb") as file:
+        clickhouse.raw_insert(incoming, column_names=list(model.columns), insert_block=file.read(), fmt="Parquet")
+    count = int(clickhouse.command(f"select count() from {incoming}"))
+    (expected,) = rows(warehouse, f"select count(*) as n from warehouse.{model.name}")
+    if count != expected.n:
+        raise DataError(
+            f"publish of {model.name}: {expected.n} rows left BigQuery and {count} arrived in ClickHouse; the view before stays, run the partition again"
+        )
+    clickhouse.command(f"create table if not exists batch.{model.name} as {incoming}")
+    clickhouse.command(f"exchange tables {incoming} and batch.{model.name}")
+    clickhouse.command(f"drop table {incoming} sync")
+    for old in lake.list(f"{FOLDER}/{model.name}", ".parquet"):
+        if old != path:
+            lake.fs.rm_file(lake.full(old))
+    return count
+
+
+def _export(lake: Lake, warehouse: bigquery.Client, name: str) -> str:
+    from google.cloud import bigquery
+
+    path = f"{FOLDER}/{name}/{uuid.uuid4().hex[:12]}.parquet"
+    if lake.is_folder:
+        lake.fs.makedirs(lake.full(f"{FOLDER}/{name}"), exist_ok=True)
+    config = bigquery.ExtractJobConfig(destination_format="PARQUET")
+    with one_line(f"export of {name}"):
+        warehouse.extract_table(f"{warehouse.project}.warehouse.{name}", f"{lake.url}/{path}", job_config=config).result()
+    return path
+
+
+def clickhouse_column(type_: str, *, nullable: bool) -> str:
+    """The ClickHouse type of a GoogleSQL type."""
+    if type_.startswith("numeric"):
+        plain = type_.replace("numeric", "Decimal")
+    else:
+        plain = {"int64": "Int64", "string": "String", "date": "Date32", "timestamp": "DateTime64(6, 'UTC')", "bool": "Bool"}[type_]
+    return f"Nullable({plain})" if nullable else plain
+
+
+def serve(clickhouse: Client) -> None:
+    """Make the views that charts read: the batch views, and the watermark of each."""
+    for name in VIEWS:
+        clickhouse.command(f"create or replace view serving.{name} as select * from batch.{name}")
+    clickhouse.command(
+        """create or replace view serving.watermark as
+           select name as view, toDate32(JSONExtractString(comment, 'first_partition')) as first_partition,
+                  toDate32OrNull(JSONExtractString(comment, 'watermark_date')) as watermark_date,
+                  JSONExtractString(comment, 'snapshot') as snapshot, JSONExtractInt(comment, 'snapshot_xmin') as snapshot_xmin,
+                  JSONExtractInt(comment, 'lsn') as lsn, parseDateTime64BestEffort(JSONExtractString(comment, 'published_at'), 6, 'UTC') as published_at
+           from system.tables where database = 'batch' and comment != ''"""
+    )
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
