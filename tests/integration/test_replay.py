@@ -298,15 +298,3 @@ def test_a_row_that_others_took_away_is_named_and_the_day_stays_out(shop: Connec
     assert "\n" not in str(caught.value)
     assert replay_state(shop).done < FIRST
     assert totals_in(shop).lines == 0
-
-
-def test_the_real_days_around_christmas_are_in_to_the_cent(shop: Connection) -> None:
-    journey = open_dataset("completejourney")
-    begin(shop, journey, date(2017, 12, 24))
-    done = replay(shop, date(2017, 12, 26))
-    assert [(d.day.day, d.orders, d.lines) for d in done] == [(24, 645, 5_789), (25, 0, 0), (26, 289, 3_135)]
-    lines = [journey.day(d.day, date(2017, 12, 24)).orders.get("orderdetails") for d in done]
-    expected = sum(int(value.as_py() * 100) for table in lines if table for value in table["amount"])
-    assert totals_in(shop).gross * 100 == expected
-    assert shop.execute("select count(*) from products where updated_at >= '2017-12-25' and updated_at < '2017-12-26'").fetchone() == (0,)
-    assert shop.execute("select count(distinct row_id) from deletions").fetchone() == (4,)

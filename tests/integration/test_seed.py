@@ -14,7 +14,7 @@ import typer
 from typer.testing import CliRunner, Result
 
 from rainbow.cli import data
-from rainbow.datasets import replay_state, seed
+from rainbow.datasets import open_dataset, replay_state, seed
 from rainbow.datasets.binary import can_encode, encoded
 from rainbow.datasets.loading import copy_rows
 from rainbow.datasets.seeding import totals_in
@@ -199,8 +199,10 @@ def test_the_command_line_says_in_one_line_what_postgresql_refuses(database: str
     assert str(answer.exception).startswith("PostgreSQL refuses: cannot execute CREATE TABLE in a read-only transaction")
 
 
-def test_the_command_line_seeds_a_start_and_lives_through_days(database: str) -> None:
-    done = rainbow("seed", "--dataset", "completejourney", "--from", "2017-12-24")
+def test_the_command_line_lives_through_real_days_to_the_cent(shop: Connection) -> None:
+    """Christmas and the days around it: the morning of the 24th, then three days, the second of which is empty."""
+    start = date(2017, 12, 24)
+    done = rainbow("seed", "--dataset", "completejourney", "--from", str(start))
     assert done.exit_code == 0
     assert "the shop is as it was when 2017-12-24 began" in done.output
     assert "simulated data, meant for research and education" in done.output
@@ -212,6 +214,12 @@ def test_the_command_line_seeds_a_start_and_lives_through_days(database: str) ->
     again = rainbow("replay", "--until", "2017-12-24")
     assert (again.exit_code, again.output) == (0, "2017-12-24 is in already (the shop is at the end of 2017-12-25): nothing to do\n")
     assert rainbow("replay", "--until", "2017-12-26", "--quiet").output == ""
+    journey = open_dataset("completejourney")
+    lines = [journey.day(day, start).orders["orderdetails"] for day in (start, date(2017, 12, 26))]
+    assert totals_in(shop).gross == sum(value.as_py() for rows in lines for value in rows["amount"])
+    assert totals_in(shop).lines == 5_789 + 3_135
+    assert shop.execute("select count(*) from products where updated_at >= '2017-12-25' and updated_at < '2017-12-26'").fetchone() == (0,)
+    assert shop.execute("select count(distinct row_id) from deletions").fetchone() == (4,)
 
 
 def test_the_command_line_sums_up_the_whole(shop: Connection) -> None:
