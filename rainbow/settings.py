@@ -11,6 +11,7 @@ import os
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import unquote, urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -59,6 +60,14 @@ class Settings(BaseSettings):
     def stack_env(self) -> Path:
         """The file with the URLs of the services that ``rainbow up`` started; mode 600, it holds passwords."""
         return self.home / "stack.env"
+
+    def without_secrets(self, text: str) -> str:
+        """The text with each password of the settings' URLs replaced by three stars; for what goes to a log or a screen."""
+        for url in (self.postgres_url, self.bigquery_url, self.clickhouse_url):
+            password = urlsplit(url.get_secret_value()).password if url else None
+            if password:
+                text = text.replace(password, "***").replace(unquote(password), "***")
+        return text
 
     def url_of(self, service: str) -> str:
         """The URL of ``postgres``, ``bigquery`` or ``clickhouse``, password included.

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
+import logging
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
+
+if TYPE_CHECKING:
+    from rainbow.stack.control import Progress
 
 Services = Annotated[list[str] | None, typer.Argument(help="postgres, bigquery, clickhouse; default: all.", show_default=False)]
 
@@ -16,7 +20,7 @@ STATE_STYLES = {"up": "green", "down": "dim", "unhealthy": "red"}
 
 def add_to(app: typer.Typer) -> None:
     """Add this module's commands to the command line."""
-    for command in (up, down, status):
+    for command in (up, down, status, logs, doctor):
         app.command()(command)
 
 
@@ -24,16 +28,14 @@ def up(services: Services = None) -> None:
     """Start the local services that no setting names, and wait until they answer."""
     from rainbow import stack
 
-    console = Console(soft_wrap=True, highlight=False)
-    stack.up(services, lambda done: console.print(f"{done.service:<11} {done.event} in {done.seconds:.1f} s  {done.url}", markup=False))
+    stack.up(services, _print_progress)
 
 
 def down(services: Services = None) -> None:
     """Stop the local services; their data stay."""
     from rainbow import stack
 
-    console = Console(soft_wrap=True, highlight=False)
-    stack.down(services, lambda done: console.print(f"{done.service:<11} {done.event} in {done.seconds:.1f} s", markup=False))
+    stack.down(services, _print_progress)
 
 
 def status(as_json: Annotated[bool, typer.Option("--json", help="As JSON, URLs with their passwords.")] = False) -> None:
@@ -49,3 +51,39 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="As JSON, URLs w
     for name, entry in states.items():
         table.add_row(name, f"[{STATE_STYLES[entry['state']]}]{entry['state']}[/]", masked(entry["url"]) if entry["url"] else "")
     Console(soft_wrap=True, highlight=False).print(table)
+
+
+def logs(
+    services: Services = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what is written from now on.")] = False,
+    lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="How many of the last lines of each log.")] = 20,
+) -> None:
+    """Show what the local services print."""
+    from rainbow.stack import logs
+
+    single = len(services or ()) == 1
+    for source in (logs.last(services, lines), logs.follow(services) if follow else ()):
+        for name, line in source:
+            typer.echo(line if single else f"{name:<11} {line}")
+
+
+def doctor() -> None:
+    """Check this machine and every endpoint that the settings name; exit 1 if something is wrong."""
+    from rainbow.stack.doctor import examine
+
+    # the clients' own warnings would stand between the lines
+    logging.disable()
+    console = Console(soft_wrap=True, highlight=False)
+    findings = examine()
+    for finding in findings:
+        mark = "[green]ok   [/]" if finding.good else "[red]wrong[/]"
+        advice = f" -> {finding.advice}" if finding.advice else ""
+        console.print(f"{mark} {finding.about:<11}", end="")
+        console.print(f"{finding.text}{advice}", markup=False)
+    if not all(finding.good for finding in findings):
+        raise typer.Exit(1)
+
+
+def _print_progress(done: Progress) -> None:
+    seconds = "" if done.seconds is None else f"in {done.seconds:.1f} s"
+    Console(soft_wrap=True, highlight=False).print(f"{done.service:<11} {done.event:<8} {seconds:<9} {done.url}".rstrip(), markup=False)

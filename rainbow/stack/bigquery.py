@@ -26,7 +26,14 @@ def launch(place: Place, port: int) -> Launch:
 
 
 def check(url: str) -> None:
-    """List the project's datasets; raises OSError or ServiceError when BigQuery does not answer."""
+    """List the project's datasets, one at most; raises when BigQuery does not answer."""
+    from rainbow.warehouse.client import CLOUD_ENDPOINT, connect
+
+    if url.rstrip("/") == CLOUD_ENDPOINT:
+        from google.cloud.bigquery.retry import DEFAULT_RETRY
+
+        next(iter(connect().list_datasets(max_results=1, retry=DEFAULT_RETRY.with_timeout(5), timeout=10)), None)
+        return
     get(url, f"/bigquery/v2/projects/{settings().bigquery_project}/datasets?maxResults=1")
 
 
@@ -39,4 +46,5 @@ SERVICE = Service(
     prepare=prepare,
     launch=launch,
     check=check,
+    mark="rainbow.stack.bigquery_server",
 )

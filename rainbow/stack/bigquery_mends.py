@@ -51,7 +51,8 @@ def raise_errors_of_queries() -> None:
 
     for route in jobs.router.routes:
         if getattr(route, "endpoint", None) is jobs.query:
-            route.endpoint = route.dependant.call = raising(jobs.query)
+            raised: Any = route
+            raised.endpoint = raised.dependant.call = raising(jobs.query)
 
 
 def keep_no_past_states() -> None:

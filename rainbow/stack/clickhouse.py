@@ -38,4 +38,5 @@ SERVICE = Service(
     prepare=prepare,
     launch=launch,
     check=check,
+    mark="rainbow.stack.gateway",
 )

@@ -18,7 +18,7 @@ from rainbow.errors import RainbowError, ServiceError
 from rainbow.settings import Settings, read_settings, settings
 from rainbow.stack import bigquery, clickhouse, ports, postgres
 from rainbow.stack.place import Place, locked, place_of, write_private
-from rainbow.stack.process import alive, running, start, stop
+from rainbow.stack.process import alive, end, left_behind, running, start, stop
 from rainbow.stack.service import Service, masked
 
 SERVICES: dict[str, Service] = {service.name: service for service in (postgres.SERVICE, bigquery.SERVICE, clickhouse.SERVICE)}
@@ -58,12 +58,12 @@ class Local:
 
 @dataclass(frozen=True)
 class Progress:
-    """What ``up`` tells while it works: a service, what became of it, the seconds that took and its URL without the password."""
+    """What ``up`` and ``down`` tell while they work: a service, what became of it, its URL without the password, and the seconds."""
 
     service: str
     event: str
-    seconds: float
-    url: str
+    url: str = ""
+    seconds: float | None = None
 
 
 Report = Callable[[Progress], None]
@@ -77,11 +77,14 @@ def up(services: Sequence[str] | None = None, on_progress: Report | None = None)
     """
     named = read_settings(with_stack=False)
     report = on_progress or _silently
+    for local in _locals(named, services, ours_only=False):
+        if url := named_url(named, local.service.name):
+            report(Progress(local.service.name, "not ours", masked(url)))
     with locked(named.home):
         to_start = []
         for local in _locals(named, services):
             if local.state == "up" and local.on_wanted_port:
-                report(Progress(local.service.name, "is up", 0.0, masked(local.url or "")))
+                report(Progress(local.service.name, "is up", masked(local.url or "")))
             else:
                 _stop(local)
                 to_start.append(local)
@@ -106,7 +109,7 @@ def down(services: Sequence[str] | None = None, on_progress: Report | None = Non
         for local in reversed(_locals(named, services, ours_only=False)):
             began = time.monotonic()
             if _stop(local):
-                report(Progress(local.service.name, "stopped", time.monotonic() - began, ""))
+                report(Progress(local.service.name, "stopped", seconds=time.monotonic() - began))
         _write_urls(named)
     settings.cache_clear()
 
@@ -159,7 +162,7 @@ def _start(local: Local, port: int, report: Report) -> None:
         process = start(service.launch(place, port), place)
         wrong = _wait_until_healthy(service, process, url)
         if wrong is None:
-            report(Progress(service.name, "started", time.monotonic() - began, masked(url)))
+            report(Progress(service.name, "started", masked(url), time.monotonic() - began))
             return
         lost_port = not alive(process) and not ports.is_free(port)
         _stop(local)
@@ -175,6 +178,8 @@ def _stop(local: Local) -> bool:
     process = running(local.place)
     if process:
         stop(process, local.service.stop_signal, local.service.grace)
+    # a killed server's children end by themselves, most of the time
+    end(left_behind(local.place, local.service.mark), 5)
     local.place.process_file.unlink(missing_ok=True)
     local.service.clean(local.place)
     return process is not None

@@ -1,8 +1,9 @@
-"""Asking an HTTP endpoint whether it is there."""
+"""Asking an endpoint whether it is there."""
 
 from __future__ import annotations
 
 import base64
+import socket
 from urllib.error import HTTPError
 from urllib.parse import unquote, urlsplit, urlunsplit
 from urllib.request import ProxyHandler, Request, build_opener
@@ -11,6 +12,16 @@ from rainbow.errors import ServiceError
 
 # a proxy of the environment is for the world outside, not for services that the settings name
 _opener = build_opener(ProxyHandler({}))
+
+
+def reach(url: str, port: int) -> None:
+    """Connect to the host of a URL, at ``port`` if the URL has none; raises ServiceError when nothing answers there."""
+    parts = urlsplit(url)
+    host, port = parts.hostname or "127.0.0.1", parts.port or port
+    try:
+        socket.create_connection((host, port), timeout=10).close()
+    except OSError as error:
+        raise ServiceError(f"nothing answers at {host}:{port} ({error.strerror or error})") from None
 
 
 def get(url: str, path: str, *, seconds: float = 5) -> bytes:

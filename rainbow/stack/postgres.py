@@ -22,7 +22,7 @@ from typing import Any
 from rainbow.errors import ServiceError
 from rainbow.stack.place import Place
 from rainbow.stack.ports import HOST
-from rainbow.stack.process import Launch, wait_until_ended, working_in
+from rainbow.stack.process import Launch
 from rainbow.stack.service import Service
 
 USER = "rainbow"
@@ -58,9 +58,7 @@ def prepare(place: Place) -> None:
     The cluster is made beside its place and moved there when it is complete, so an interrupted first start leaves nothing
     half made. Raises ServiceError when the programs fail.
     """
-    for leftover in wait_until_ended(working_in(place.data), 5):
-        leftover.kill()
-    # the pid in it may belong to another program by now; that no server works here was seen above
+    # the process id in it may belong to another program by now; our own server has ended before this is called
     (place.data / "postmaster.pid").unlink(missing_ok=True)
     if place.data.exists():
         return
@@ -171,6 +169,7 @@ SERVICE = Service(
     prepare=prepare,
     launch=launch,
     check=check,
+    mark="postgres",
     clean=clean,
     stop_signal=signal.SIGINT,
     grace=30,

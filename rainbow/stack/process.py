@@ -88,10 +88,15 @@ def stop(process: psutil.Process, stop_signal: signal.Signals, grace: float) -> 
         family += process.children(recursive=True)
     with suppress(psutil.NoSuchProcess):
         process.send_signal(stop_signal)
-    for left in wait_until_ended(family, grace):
+    end(family, grace)
+
+
+def end(processes: Sequence[psutil.Process], grace: float) -> None:
+    """Wait ``grace`` seconds for processes to end, and kill those that have not."""
+    for left in wait_until_ended(processes, grace):
         with suppress(psutil.NoSuchProcess):
             left.kill()
-    wait_until_ended(family, 10)
+    wait_until_ended(processes, 10)
 
 
 def wait_until_ended(processes: Sequence[psutil.Process], seconds: float) -> list[psutil.Process]:
@@ -103,11 +108,12 @@ def wait_until_ended(processes: Sequence[psutil.Process], seconds: float) -> lis
     return left
 
 
-def working_in(folder: Path) -> list[psutil.Process]:
-    """The processes whose working folder is ``folder``: what a killed service may have left behind."""
+def left_behind(place: Place, mark: str) -> list[psutil.Process]:
+    """What still runs of a service whose process is not known: it works in the service's folder and has ``mark`` in its command."""
+    folders = {place.folder, place.data}
     found = []
     for process in psutil.process_iter():
         with suppress(psutil.Error, OSError):
-            if Path(process.cwd()) == folder and alive(process):
+            if Path(process.cwd()) in folders and mark in " ".join(process.cmdline()) and alive(process):
                 found.append(process)
     return found

@@ -18,7 +18,7 @@ class Service:
 
     ``prepare`` makes the data folder ready, also after a kill; ``launch`` says how to start it on a port; ``check`` takes the
     URL of any such service, local or not, and raises when it does not answer as it should; ``clean`` removes what only a
-    running service needs.
+    running service needs. ``mark`` is a word in the command of each of its processes.
     """
 
     name: str
@@ -29,6 +29,7 @@ class Service:
     prepare: Callable[[Place], None]
     launch: Callable[[Place, int], Launch]
     check: Callable[[str], None]
+    mark: str
     clean: Callable[[Place], None] = lambda place: None
     stop_signal: signal.Signals = signal.SIGTERM
     grace: float = 15
