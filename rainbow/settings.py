@@ -34,8 +34,12 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="RAINBOW_", env_ignore_empty=True, extra="ignore", hide_input_in_errors=True)
 
-    home: ProjectPath = Field(Path(".rainbow"), validate_default=True, description="Folder of the local stack's state, the ledger and the caches.")
-    reports_dir: ProjectPath = Field(Path("reports"), validate_default=True, description="Folder of the rendered reports and executed notebooks.")
+    home: ProjectPath = Field(
+        Path(".rainbow"), validate_default=True, description="Folder of the local stack's state, the ledger and the caches."
+    )
+    reports_dir: ProjectPath = Field(
+        Path("reports"), validate_default=True, description="Folder of the rendered reports and executed notebooks."
+    )
 
     postgres_url: SecretStr | None = Field(None, description="The shop's database, postgresql://user:password@host:port/database.")
     lake_url: str | None = Field(None, description="Folder of the lake, file:///path or gs://bucket/path; default: RAINBOW_HOME/lake.")
@@ -49,7 +53,9 @@ class Settings(BaseSettings):
     bigquery_port: Port = Field(0, description="Port of the local BigQuery stand-in; 0: any free port, kept from then on.")
     clickhouse_port: Port = Field(0, description="Port of the local ClickHouse; 0: any free port, kept from then on.")
 
-    currency: str = Field("USD", pattern=r"^[A-Z]{3}$", description="Currency of the shop's money, as an ISO 4217 code; used in labels only.")
+    currency: str = Field(
+        "USD", pattern=r"^[A-Z]{3}$", description="Currency of the shop's money, as an ISO 4217 code; used in labels only."
+    )
 
     @property
     def lake(self) -> str:
@@ -76,7 +82,9 @@ class Settings(BaseSettings):
         """
         url: SecretStr | None = getattr(self, f"{service}_url")
         if url is None:
-            raise SettingsError(f"{service} has no URL: run `rainbow up`, or set RAINBOW_{service.upper()}_URL to a service that runs elsewhere")
+            raise SettingsError(
+                f"{service} has no URL: run `rainbow up`, or set RAINBOW_{service.upper()}_URL to a service that runs elsewhere"
+            )
         return url.get_secret_value()
 
 
@@ -87,8 +95,8 @@ def read_settings(*, with_stack: bool = True) -> Settings:
     """
     dotenv = PROJECT_ROOT / ".env"
     try:
-        named = Settings(_env_file=dotenv)
-        return Settings(_env_file=(named.stack_env, dotenv)) if with_stack else named
+        named = Settings(_env_file=dotenv)  # type: ignore[call-arg]
+        return Settings(_env_file=(named.stack_env, dotenv)) if with_stack else named  # type: ignore[call-arg]
     except ValidationError as error:
         faults = "; ".join(f"RAINBOW_{'_'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors(include_input=False))
         raise SettingsError(f"settings cannot be used: {faults}") from None

@@ -19,10 +19,11 @@ from typing import Any
 import psycopg
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from psycopg import sql
 
 from rainbow.lake import manifest as manifests
-from rainbow.lake.files import DELETED, LSN, PARTITION, Lake, PartitionWriter
+from rainbow.lake.files import DELETED, LSN, PARTITION, Lake, PartitionWriter, spool_file
 from rainbow.lake.manifest import Manifest
 from rainbow.lake.read import connect as connect_duckdb
 from rainbow.lake.read import live_keys
@@ -171,20 +172,23 @@ def _unless_in_lake(job: _Extract, table: Table, day: date, batches: Iterator[pa
         job.lake.read(path)
     columns = [c.name for c in table.columns]
     same = " and ".join(f"n.{c} is not distinct from o.{c}" for c in columns)
-    with connect_duckdb(job.lake) as duck:
-        reading = pa.RecordBatchReader.from_batches(_batch_schema(table), batches)
-        duck.register("incoming", reading)
-        yield from duck.execute(
+    with connect_duckdb(job.lake) as duck, spool_file(".parquet") as incoming:
+        with pq.ParquetWriter(incoming, _batch_schema(table), compression="zstd", compression_level=1) as writer:
+            for batch in batches:
+                writer.write_batch(batch)
+        different = duck.sql(
             f"""
             with old as (
                 select * exclude ({PARTITION}) from read_parquet($files)
                 qualify row_number() over (partition by {table.key}, {DELETED}, case when {DELETED} then updated_at end order by {LSN} desc) = 1
             )
-            select n.* from incoming n anti join old o on n.{table.key} = o.{table.key} and n.{DELETED} = o.{DELETED} and {same}
+            select n.* from read_parquet($incoming) n anti join old o on n.{table.key} = o.{table.key} and n.{DELETED} = o.{DELETED} and {same}
             order by n.{table.key}
             """,
-            {"files": [job.lake.address(path) for path in files]},
-        ).to_arrow_reader(100_000)
+            params={"files": [job.lake.address(path) for path in files], "incoming": str(incoming)},
+        )
+        assert different is not None
+        yield from different.to_arrow_reader(100_000)
 
 
 def _batch_schema(table: Table) -> pa.Schema:

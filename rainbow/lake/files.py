@@ -70,7 +70,7 @@ class Lake:
 
     def partition(self, table: str, partition_date: date) -> list[str]:
         """Relative paths of a partition's files, sorted; none when it has no rows."""
-        return self._list(self.folder(table, partition_date), ".parquet")
+        return self.files(self.folder(table, partition_date), ".parquet")
 
     def full(self, path: str) -> str:
         """Path of a file as its file system takes it."""
@@ -114,10 +114,6 @@ class Lake:
         except FileNotFoundError:
             return None
 
-    def list(self, folder: str, suffix: str) -> list[str]:
-        """Relative paths of the files right in a folder, sorted by name."""
-        return self._list(folder, suffix)
-
     def commit(self, spooled: Path, table: str, partition_date: date, rows: int) -> LakeFile:
         """Put a finished file into the lake under its content's name; a file that is there already stays as it is."""
         with spooled.open("rb") as file:
@@ -128,7 +124,8 @@ class Lake:
             self._put(spooled, path)
         return LakeFile(table, partition_date, path, rows, size, digest)
 
-    def _list(self, folder: str, suffix: str) -> list[str]:
+    def files(self, folder: str, suffix: str) -> list[str]:
+        """Relative paths of the files right in a folder, sorted by name."""
         try:
             names = self.fs.ls(self.full(folder), detail=False, refresh=True)
         except FileNotFoundError:

@@ -65,7 +65,7 @@ def commit(lake: Lake, manifest: Manifest) -> None:
 
 def names(lake: Lake) -> list[str]:
     """Names of all manifests, oldest extract first."""
-    return [path.removeprefix(f"{FOLDER}/").removesuffix(".json") for path in lake.list(FOLDER, ".json")]
+    return [path.removeprefix(f"{FOLDER}/").removesuffix(".json") for path in lake.files(FOLDER, ".json")]
 
 
 def read(lake: Lake, name: str) -> Manifest:

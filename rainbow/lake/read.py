@@ -39,4 +39,5 @@ def live_keys(lake: Lake, table: Table) -> pa.Array:
         found = connection.execute(
             f"select {table.key} as key from {table.name} group by 1 having not arg_max({DELETED}, ({LSN}, not {DELETED}))"
         ).to_arrow_table()
+    assert found is not None
     return found.column("key").combine_chunks()

@@ -140,7 +140,7 @@ def _swap(lake: Lake, warehouse: bigquery.Client, clickhouse: Client, model: dbt
     clickhouse.command(f"create table {incoming} ({columns}) engine = MergeTree order by ({', '.join(order)}) comment {_quoted(comment)}")
     with lake.fs.open(lake.full(path), "rb") as file:
         clickhouse.raw_insert(incoming, column_names=list(model.columns), insert_block=file.read(), fmt="Parquet")
-    count = int(clickhouse.command(f"select count() from {incoming}"))
+    count = int(str(clickhouse.command(f"select count() from {incoming}")))
     (expected,) = rows(warehouse, f"select count(*) as n from warehouse.{model.name}")
     if count != expected.n:
         raise DataError(
@@ -149,7 +149,7 @@ def _swap(lake: Lake, warehouse: bigquery.Client, clickhouse: Client, model: dbt
     clickhouse.command(f"create table if not exists batch.{model.name} as {incoming}")
     clickhouse.command(f"exchange tables {incoming} and batch.{model.name}")
     clickhouse.command(f"drop table {incoming} sync")
-    for old in lake.list(f"{FOLDER}/{model.name}", ".parquet"):
+    for old in lake.files(f"{FOLDER}/{model.name}", ".parquet"):
         if old != path:
             lake.fs.rm_file(lake.full(old))
     return count

@@ -154,7 +154,7 @@ class Ledger:
         found: dict[date, PartitionState] = {}
         with self.engine.begin() as connection:
             self._mark_interrupted(connection)
-            for row in connection.execute(query):
+            for row in connection.execute(query).all():
                 for day in PartitionRange(row.first, row.last):
                     if partitions is None or day in partitions:
                         partial = row.started_at.replace(tzinfo=UTC) < PartitionRange(day, day).end
@@ -176,15 +176,19 @@ class Ledger:
         import psutil
 
         running = connection.execute(sa.select(runs.c.run, runs.c.pid, runs.c.started_at).where(runs.c.status == "running")).all()
-        for run, pid, started_at in running:
+        for run, pid, started in running:
             try:
-                alive = psutil.Process(pid).create_time() <= started_at.replace(tzinfo=UTC).timestamp() + 1
+                alive = psutil.Process(pid).create_time() <= _timestamp(started) + 1
             except psutil.NoSuchProcess:
                 alive = False
             if not alive:
                 connection.execute(
                     runs.update().where(runs.c.run == run).values(status="interrupted", ended_at=_now(), error="its process ended")
                 )
+
+
+def _timestamp(moment: datetime) -> float:
+    return moment.replace(tzinfo=UTC).timestamp()
 
 
 def _now() -> datetime:

@@ -69,7 +69,12 @@ def statements() -> tuple[Statement, ...] | None:
     kept = orjson.loads(path.read_bytes())
     if kept["version"] != version():
         return None
-    return tuple(Statement(**{k: tuple(v) if isinstance(v, list) else v for k, v in raw.items()}) for raw in kept["statements"])
+    return tuple(_statement(raw) for raw in kept["statements"])
+
+
+def _statement(raw: dict[str, Any]) -> Statement:
+    values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in raw.items()}
+    return Statement(**values)
 
 
 def run() -> tuple[Statement, ...]:

@@ -171,7 +171,9 @@ def _field(name: str, type_: str) -> bigquery.SchemaField:
     from google.cloud import bigquery
 
     kind, _, parameters = type_.upper().rstrip(")").partition("(")
-    precision, scale = (int(p) for p in parameters.split(",")) if parameters else (None, None)
+    if not parameters:
+        return bigquery.SchemaField(name, kind)
+    precision, scale = (int(p) for p in parameters.split(","))
     return bigquery.SchemaField(name, kind, precision=precision, scale=scale)
 
 

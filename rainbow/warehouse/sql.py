@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rainbow.errors import DataError, ServiceError
@@ -25,24 +26,19 @@ def rows(
         return list(client.query_and_wait(sql, job_config=bigquery.QueryJobConfig(query_parameters=list(parameters))))
 
 
-class one_line:
+@contextmanager
+def one_line(what: str) -> Iterator[None]:
     """A block whose errors of Google's client become one line of ours; ``what`` says what was being done."""
+    import requests
+    from google.api_core import exceptions
 
-    def __init__(self, what: str) -> None:
-        self.what = what
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        import requests
-        from google.api_core import exceptions
-
-        if isinstance(error, (requests.ConnectionError, requests.Timeout, exceptions.RetryError, exceptions.ServiceUnavailable)):
-            raise ServiceError(
-                f"BigQuery does not answer ({self.what}): see `rainbow status`, start it with `rainbow up`, or set RAINBOW_BIGQUERY_URL"
-            ) from error
-        if isinstance(error, exceptions.Unauthorized | exceptions.Forbidden):
-            raise ServiceError(f"BigQuery does not let us in ({self.what}): see `rainbow doctor`") from error
-        if isinstance(error, exceptions.GoogleAPICallError):
-            raise DataError(f"BigQuery refused the {self.what}: {(error.message or str(error)).strip().splitlines()[0]}") from error
+    try:
+        yield
+    except (requests.ConnectionError, requests.Timeout, exceptions.RetryError, exceptions.ServiceUnavailable) as error:
+        raise ServiceError(
+            f"BigQuery does not answer ({what}): see `rainbow status`, start it with `rainbow up`, or set RAINBOW_BIGQUERY_URL"
+        ) from error
+    except (exceptions.Unauthorized, exceptions.Forbidden) as error:
+        raise ServiceError(f"BigQuery does not let us in ({what}): see `rainbow doctor`") from error
+    except exceptions.GoogleAPICallError as error:
+        raise DataError(f"BigQuery refused the {what}: {(error.message or str(error)).strip().splitlines()[0]}") from error
