@@ -31,15 +31,10 @@ def decoder(encoding: str) -> Coder:
     name = encoding.strip().lower()
     if name in ("", "identity"):
         return Coder(lambda piece: piece, lambda: b"")
-    if name in ("gzip", "deflate"):
-        inflater = zlib.decompressobj(wbits=47)
-        return Coder(_guarded(inflater.decompress), lambda: _end(inflater.flush(), inflater.eof))
-    if name == "zstd":
-        unzstd = zstd.ZstdDecompressor()
-        return Coder(_guarded(unzstd.decompress), lambda: _end(b"", unzstd.eof))
-    if name == "lz4":
-        return Coder(_guarded(_Lz4Frames().decompress), lambda: b"")
-    raise CodingError(f"Unknown Content-Encoding {encoding}")
+    if name not in DECOMPRESSORS:
+        raise CodingError(f"Unknown Content-Encoding {encoding}")
+    frames = _Frames(DECOMPRESSORS[name])
+    return Coder(frames.feed, frames.end)
 
 
 def encoder(accepted: str) -> tuple[str, Coder] | None:
@@ -69,20 +64,37 @@ def decoded(pieces: Iterable[bytes], encoding: str) -> Iterator[bytes]:
         yield out
 
 
-class _Lz4Frames:
-    """Several frames one after the other, which is how clickhouse-connect compresses its blocks."""
+DECOMPRESSORS: dict[str, Callable[[], Any]] = {
+    "gzip": lambda: zlib.decompressobj(wbits=31),
+    "deflate": lambda: zlib.decompressobj(wbits=15),
+    "zstd": zstd.ZstdDecompressor,
+    "lz4": lz4.frame.LZ4FrameDecompressor,
+}
 
-    def __init__(self) -> None:
-        self._frame = lz4.frame.LZ4FrameDecompressor()
 
-    def decompress(self, piece: bytes) -> bytes:
+class _Frames:
+    """Compressed frames one after the other, which is how some clients send their blocks; the last one must be complete."""
+
+    def __init__(self, decompressor: Callable[[], Any]) -> None:
+        self._decompressor = decompressor
+        self._frame: Any = None
+
+    def feed(self, piece: bytes) -> bytes:
         out = []
         while piece:
-            if self._frame.eof:
-                self._frame = lz4.frame.LZ4FrameDecompressor()
-            out.append(self._frame.decompress(piece))
-            piece = self._frame.unused_data or b"" if self._frame.eof else b""
+            if self._frame is None or self._frame.eof:
+                self._frame = self._decompressor()
+            try:
+                out.append(self._frame.decompress(piece))
+            except (zlib.error, zstd.ZstdError, RuntimeError, EOFError) as error:
+                raise CodingError(f"The body cannot be decompressed: {error}") from None
+            piece = (self._frame.unused_data or b"") if self._frame.eof else b""
         return b"".join(out)
+
+    def end(self) -> bytes:
+        if self._frame is not None and not self._frame.eof:
+            raise CodingError("The body ends before its compression does")
+        return b""
 
 
 def _lz4_encoder() -> Coder:
@@ -99,19 +111,3 @@ def _lz4_encoder() -> Coder:
         return (b"" if begun else frame.begin()) + frame.flush()
 
     return Coder(feed, end)
-
-
-def _guarded(decompress: Callable[[bytes], bytes]) -> Callable[[bytes], bytes]:
-    def feed(piece: bytes) -> bytes:
-        try:
-            return decompress(piece)
-        except (zlib.error, zstd.ZstdError, RuntimeError, EOFError) as error:
-            raise CodingError(f"The body cannot be decompressed: {error}") from None
-
-    return feed
-
-
-def _end(rest: bytes, complete: bool) -> bytes:
-    if not complete:
-        raise CodingError("The body ends before its compression does")
-    return rest
