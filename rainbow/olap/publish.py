@@ -7,6 +7,7 @@ watermark is part of the table (its comment), so it changes at the same instant.
 from __future__ import annotations
 
 import hashlib
+import io
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +16,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import orjson
+import pyarrow.parquet as pq
 
 from rainbow.errors import DataError
 from rainbow.lake.files import Lake
@@ -77,21 +79,24 @@ def publish(
     Raises DataError when a table arrives with other counts than it left with; the old one stays then.
     """
     lake, warehouse, clickhouse = lake or Lake(), bigquery_client or connect_bigquery(), clickhouse or connect_clickhouse()
-    for database in ("batch", "mirror", "serving"):
+    databases = {name for (name,) in clickhouse.query("select name from system.databases").result_rows}
+    for database in {"batch", "mirror", "serving"} - databases:
         clickhouse.command(f"create database if not exists {database}")
     statements = {s.name: s for s in dbt.statements() or ()}
     watermark = watermark_of(warehouse)
     there = watermarks(clickhouse)
     stale = [name for name in (*DIMENSIONS, *VIEWS) if there.get(name, {}).get("data_version") != watermark.data_version]
     counts = {}
+
+    def swap(name: str) -> int:
+        return _swap(lake, warehouse, clickhouse, statements[name], watermark, known=name in there)
+
     with ThreadPoolExecutor(4) as pool:
-        for name, count in zip(
-            stale, pool.map(lambda name: _swap(lake, warehouse, clickhouse, statements[name], watermark), stale), strict=True
-        ):
+        for name, count in zip(stale, pool.map(swap, stale), strict=True):
             counts[name] = count
             if on_table:
                 on_table(name, count)
-    if stale:
+    if stale and not set(stale) <= there.keys():
         serve(clickhouse)
     return Published(watermark, counts)
 
@@ -130,23 +135,25 @@ def watermarks(clickhouse: Client) -> dict[str, dict[str, Any]]:
     return {name: orjson.loads(comment) for name, comment in found}
 
 
-def _swap(lake: Lake, warehouse: bigquery.Client, clickhouse: Client, model: dbt.Statement, watermark: Watermark) -> int:
+def _swap(lake: Lake, warehouse: bigquery.Client, clickhouse: Client, model: dbt.Statement, watermark: Watermark, *, known: bool) -> int:
     path = _export(lake, warehouse, model.name)
+    content = lake.fs.cat_file(lake.full(path))
+    expected = pq.read_metadata(io.BytesIO(content)).num_rows
     incoming = f"batch.{model.name}__incoming"
     comment = orjson.dumps(asdict(watermark)).decode()
     columns = ", ".join(f"{name} {clickhouse_column(type_, nullable=name not in model.required)}" for name, type_ in model.columns.items())
     order = model.key if not model.name.startswith("dim_") else (f"{model.key[0].removesuffix('_key')}_id", "valid_from_at")
-    clickhouse.command(f"drop table if exists {incoming} sync")
-    clickhouse.command(f"create table {incoming} ({columns}) engine = MergeTree order by ({', '.join(order)}) comment {_quoted(comment)}")
-    with lake.fs.open(lake.full(path), "rb") as file:
-        clickhouse.raw_insert(incoming, column_names=list(model.columns), insert_block=file.read(), fmt="Parquet")
+    clickhouse.command(
+        f"create or replace table {incoming} ({columns}) engine = MergeTree order by ({', '.join(order)}) comment {_quoted(comment)}"
+    )
+    clickhouse.raw_insert(incoming, column_names=list(model.columns), insert_block=content, fmt="Parquet")
     count = int(str(clickhouse.command(f"select count() from {incoming}")))
-    (expected,) = rows(warehouse, f"select count(*) as n from warehouse.{model.name}")
-    if count != expected.n:
+    if count != expected:
         raise DataError(
-            f"publish of {model.name}: {expected.n} rows left BigQuery and {count} arrived in ClickHouse; the view before stays, run the partition again"
+            f"publish of {model.name}: {expected} rows left BigQuery and {count} arrived in ClickHouse; the table before stays, run the partition again"
         )
-    clickhouse.command(f"create table if not exists batch.{model.name} as {incoming}")
+    if not known:
+        clickhouse.command(f"create table if not exists batch.{model.name} as {incoming}")
     clickhouse.command(f"exchange tables {incoming} and batch.{model.name}")
     clickhouse.command(f"drop table {incoming} sync")
     for old in lake.files(f"{FOLDER}/{model.name}", ".parquet"):

@@ -187,8 +187,9 @@ class Ledger:
                 )
 
 
-def _timestamp(moment: datetime) -> float:
-    return moment.replace(tzinfo=UTC).timestamp()
+def _timestamp(moment: Any) -> float:
+    """Seconds since 1970 of a moment that is kept as UTC without zone."""
+    return float(moment.replace(tzinfo=UTC).timestamp())
 
 
 def _now() -> datetime:

@@ -74,16 +74,19 @@ def keep_no_past_states() -> None:
 def remember_statements() -> None:
     """Work out the same text once: a statement is parsed about ten times on its way, and the daily ones come again each day.
 
-    What is remembered depends on the text alone, a translation also on the columns of the tables it names.
+    What is remembered depends on the text alone; a translation also on the columns of the tables that it names, the views that are
+    put in place of their names on the views, so that is forgotten when a view is made.
     """
     import sqlglot
     from bqemulator.catalog import ddl_sync
     from bqemulator.jobs import executor
     from bqemulator.scripting import interpreter
+    from bqemulator.sql import inner_query
     from bqemulator.sql.translator import SQLTranslator
 
     parse_one = sqlglot.parse_one
     remember = functools.lru_cache(maxsize=4096)
+    shared = False
 
     @remember
     def parsed(text: str, read: Any, into: Any, options: tuple[tuple[str, Any], ...]) -> Any:
@@ -91,9 +94,24 @@ def remember_statements() -> None:
 
     def remembering(sql: Any, read: Any = None, dialect: Any = None, into: Any = None, **options: Any) -> Any:
         try:
-            return parsed(sql, read or dialect, into, tuple(sorted(options.items()))).copy()
+            tree = parsed(sql, read or dialect, into, tuple(sorted(options.items())))
         except TypeError:
             return parse_one(sql, read=read or dialect, into=into, **options)
+        return tree if shared else tree.copy()
+
+    def only_reading(look: Any) -> Any:
+        """A function that changes no tree may be given the remembered one itself; copies are what costs."""
+
+        @functools.wraps(look)
+        def looking(*args: Any, **kwargs: Any) -> Any:
+            nonlocal shared
+            shared = True
+            try:
+                return look(*args, **kwargs)
+            finally:
+                shared = False
+
+        return looking
 
     vars(sqlglot)["parse_one"] = remembering
     for module, name in (
@@ -107,18 +125,41 @@ def remember_statements() -> None:
         (ddl_sync, "_detect_catalog_drop"),
     ):
         vars(module)[name] = remember(vars(module)[name])
+    for module, name in (
+        (executor, "_reject_dml_on_immutable"),
+        (inner_query, "build_catalog_schema"),
+        (executor, "_maybe_run_row_access_ddl"),
+    ):
+        vars(module)[name] = only_reading(vars(module)[name])
 
-    translate = SQLTranslator.translate
-    translations: dict[tuple[str, str], Any] = {}
+    kept: dict[tuple[Any, ...], Any] = {}
+
+    def keep(key: tuple[Any, ...], work: Any) -> Any:
+        if key not in kept:
+            if len(kept) > 4096:
+                kept.clear()
+            kept[key] = work()
+        return kept[key]
+
+    translate, with_views, made_view = SQLTranslator.translate, inner_query.rewrite_for_row_access, executor.sync_created_view
 
     def translate_once(self: Any, bq_sql: str, *, schema: Any = None, caller: Any = None, **kwargs: Any) -> Any:
-        if "SESSION_USER" in bq_sql.upper():
+        def work() -> Any:
             return translate(self, bq_sql, schema=schema, caller=caller, **kwargs)
-        key = (bq_sql, repr(schema))
-        if key not in translations:
-            if len(translations) > 4096:
-                translations.clear()
-            translations[key] = translate(self, bq_sql, schema=schema, caller=caller, **kwargs)
-        return translations[key]
+
+        return work() if "SESSION_USER" in bq_sql.upper() else keep(("translated", bq_sql, repr(schema)), work)
+
+    def with_views_once(bq_sql: str, *, project_id: str, caller: Any, catalog: Any) -> str:
+        text: str = keep(
+            ("views", bq_sql, project_id, repr(caller)), lambda: with_views(bq_sql, project_id=project_id, caller=caller, catalog=catalog)
+        )
+        return text
+
+    def forget_views(bq_sql: str, project_id: str, ctx: Any) -> None:
+        made_view(bq_sql, project_id, ctx)
+        if ddl_sync._detect_plain_create_view(bq_sql)[0] is not None:
+            kept.clear()
 
     SQLTranslator.translate = translate_once  # type: ignore[method-assign]
+    vars(inner_query)["rewrite_for_row_access"] = with_views_once
+    vars(executor)["sync_created_view"] = forget_views
