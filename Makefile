@@ -1,0 +1,58 @@
+# What people run. `make` alone lists it. Everything happens in .venv, which is made on demand and kept in step with requirements.lock.
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test soak lint format lock lab up down clean install
+
+# the Python that makes .venv; else the first of these that is one of 3.11, 3.12, 3.13
+PYTHON ?=
+# words for pytest or jupyter: make test ARGS="-k scd2"
+ARGS ?=
+
+BIN := .venv/bin
+# bytecode makes every start faster; images that forbid it mean their own layers
+unexport PYTHONDONTWRITEBYTECODE
+export PLOOMBER_STATS_ENABLED := false
+
+help: ## list what there is
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
+
+demo: install ## live through 37 days of a shop and show its reports; about ten minutes
+	@$(BIN)/rainbow demo $(ARGS)
+
+test: install ## all tests, on real services
+	@$(BIN)/pytest -n 2 --dist worksteal $(ARGS)
+
+soak: install ## the same tests with larger numbers, and the long ones
+	@$(BIN)/pytest -n 2 --dist worksteal --soak $(ARGS)
+
+lint: install ## ruff, mypy, sqlfluff and nbstripout: say what is wrong, change nothing
+	@$(BIN)/python tools/lint.py
+
+format: install ## put the layout of code, notebooks and SQL right
+	@$(BIN)/python tools/lint.py --fix
+
+lab: install ## open the notebooks in JupyterLab
+	@JUPYTER_CONFIG_DIR=$(CURDIR)/.jupyter $(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) $(ARGS)
+
+up: install ## start the local services
+	@$(BIN)/rainbow up $(ARGS)
+
+down: install ## stop the local services; their data stay
+	@$(BIN)/rainbow down $(ARGS)
+
+lock: install ## take new versions into requirements.lock, within pyproject.toml's bounds
+	@$(BIN)/python tools/lock.py $(ARGS)
+
+clean: ## remove caches; .venv, data and reports stay
+	@rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .venv.discarded dbt/target dbt/logs
+	@find . -path ./.venv -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
+
+install: ## make .venv, or bring it to the state of requirements.lock
+	@for python in "$(PYTHON)" python3 python3.13 python3.12 python3.11; do \
+		if [ -n "$$python" ] && "$$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; then \
+			exec "$$python" tools/install.py; \
+		elif [ -n "$$python" ] && [ "$$python" = "$(PYTHON)" ]; then \
+			echo "$$python is not Python 3.11, 3.12 or 3.13: choose one of these, e.g. make PYTHON=python3.12 demo" >&2; exit 1; \
+		fi; \
+	done; \
+	echo "no Python 3.11, 3.12 or 3.13 here ($$(python3 -V 2>&1 | head -n 1)): install one, then choose it, e.g. make PYTHON=/path/to/python3.12 demo" >&2; exit 1
