@@ -51,11 +51,12 @@ def _source(sql: str) -> Answer:
     with connect() as connection:
         connection.read_only = True
         try:
-            cursor = connection.execute(sql.encode())
-            rows = cursor.fetchall() if cursor.description else []
+            # DECLARE CURSOR takes one statement that reads and nothing else: no COPY to a file, no second statement
+            with connection.cursor(name="rainbow_query") as cursor:
+                cursor.execute(sql.encode())
+                return Answer([column.name for column in cursor.description or []], cursor.fetchall())
         except psycopg.Error as error:
             raise DataError(f"source refuses the query: {error.diag.message_primary or str(error).splitlines()[0]}") from error
-        return Answer([column.name for column in cursor.description or []], rows)
 
 
 def _lake(sql: str) -> Answer:

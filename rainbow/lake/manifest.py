@@ -1,6 +1,6 @@
 """Manifests: what one extract put into the lake. A manifest is the commit of an extract; load works manifest by manifest.
 
-``_manifests/<WAL position, 16 hex digits>-<first partition>-<run>.json``; names sort in the order in which extracts happened.
+``_manifests/<WAL position, 16 hex digits>-<last partition>-<run>.json``; names sort in the order in which extracts happened.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Manifest:
     @property
     def name(self) -> str:
         """The manifest's file name, without its ending."""
-        return f"{self.lsn:016x}-{self.first}-{self.run}"
+        return f"{self.lsn:016x}-{self.last}-{self.run}"
 
     @property
     def seen(self) -> Snapshot:
