@@ -75,18 +75,26 @@ def _lake(sql: str) -> Answer:
 
 
 def _warehouse(sql: str) -> Answer:
-    from google.cloud import bigquery
-
     from rainbow.warehouse.client import connect
     from rainbow.warehouse.sql import one_line
 
-    client = connect()
+    if not _only_reads(sql):
+        raise DataError("the warehouse is for reading only: write one statement that begins with select or with")
     with one_line("query"):
-        kind = client.query(sql, job_config=bigquery.QueryJobConfig(dry_run=True, use_query_cache=False)).statement_type
-        if kind not in (None, "SELECT") or not sql.lower().lstrip("( \n").startswith(("select", "with")):
-            raise DataError("rainbow query reads only: begin the query with select or with")
-        result = client.query_and_wait(sql)
+        result = connect().query_and_wait(sql)
         return Answer([field.name for field in result.schema], [tuple(row.values()) for row in result])
+
+
+def _only_reads(sql: str) -> bool:
+    """Whether a GoogleSQL text is one query. What cannot be read as one is not sent: a dry run is not a safe way to find out."""
+    import sqlglot
+    from sqlglot import exp
+
+    try:
+        statements = sqlglot.parse(sql, read="bigquery")
+    except sqlglot.errors.SqlglotError as error:
+        raise DataError(f"the query cannot be read: {str(error).splitlines()[0]}") from error
+    return len(statements) == 1 and isinstance(statements[0], exp.Query)
 
 
 def _olap(sql: str) -> Answer:
