@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import logging
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -89,6 +90,8 @@ def _only_reads(sql: str) -> bool:
     """Whether a GoogleSQL text is one query. What cannot be read as one is not sent: a dry run is not a safe way to find out."""
     import sqlglot
     from sqlglot import exp
+
+    logging.getLogger("sqlglot").setLevel(logging.ERROR)
 
     try:
         statements = sqlglot.parse(sql, read="bigquery")
