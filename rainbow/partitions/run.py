@@ -13,6 +13,7 @@ from time import perf_counter
 
 from rainbow import reports
 from rainbow.batch.context import last_error, within
+from rainbow.batch.report import DASHBOARDS, STEPS
 from rainbow.checks import Check
 from rainbow.errors import RainbowError
 from rainbow.partitions.dates import PartitionRange
@@ -130,7 +131,7 @@ def _entry(ledger: Ledger, day: date, state: PartitionState) -> reports.Entry:
         rows=sum(m["rows"] or 0 for m in made if m["asset"].startswith("lake/")),
         seconds=(state.ended_at - state.started_at).total_seconds() if state.ended_at else None,
         report=folder / "sales.html",
-        notebooks=tuple(folder / f"{name}.ipynb" for name in ("extract", "load", "transform", "validate", "publish")),
+        notebooks=tuple(folder / f"{name}.ipynb" for name in (*STEPS, *DASHBOARDS)),
         checks_passed=sum(c.passed for c in checks),
         checks_failed=sum(not c.passed for c in checks),
         note=state.error or "",
