@@ -32,7 +32,7 @@ format: install ## put the layout of code, notebooks and SQL right
 	@$(BIN)/python tools/lint.py --fix
 
 lab: install ## open the notebooks in JupyterLab
-	@JUPYTER_CONFIG_DIR=$(CURDIR)/.jupyter $(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) $(ARGS)
+	@JUPYTER_CONFIG_PATH=$(CURDIR)/.jupyter $(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) $(ARGS)
 
 up: install ## start the local services
 	@$(BIN)/rainbow up $(ARGS)

@@ -1,17 +1,49 @@
-"""What all tests share: the local stack, one for each worker of pytest-xdist."""
+"""What all tests share: the local stack, one for each worker of pytest-xdist, and how much a test does: little, or with --soak much."""
 
 from __future__ import annotations
 
 import os
+import signal
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings as laws
 
 from rainbow.settings import Settings, settings
 
 os.environ["PLOOMBER_STATS_ENABLED"] = "false"
+
+# two workers on two busy cores: an example that takes long says nothing
+laws.register_profile("test", deadline=None)
+laws.register_profile("soak", deadline=None, max_examples=2000)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--soak", action="store_true", help="larger numbers, and the tests marked soak")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    laws.load_profile("soak" if config.getoption("--soak") else "test")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("--soak"):
+        config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("soak")])
+        items[:] = [item for item in items if not item.get_closest_marker("soak")]
+
+
+@pytest.fixture(scope="session")
+def sized(request: pytest.FixtureRequest) -> Callable[[int, int], int]:
+    """``sized(10, 500)``: the first number in a test, the second in `make soak`."""
+    soak: bool = request.config.getoption("--soak")
+    return lambda little, much: much if soak else little
+
+
+def pytest_configure() -> None:
+    """Let a run that is told to end (by `timeout`, for one) stop its stacks, as one that is interrupted does."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -11,9 +11,8 @@
     'category_id': 'int64', 'category': 'string', 'brand_id': 'int64', 'brand': 'string', 'seller_id': 'int64',
 } -%}
 {%- set tracked = {} -%}
-{%- for name in var('product_columns') + ['category_id', 'brand_id', 'seller_id'] -%}
-    {%- do tracked.update({name: types[name].split('(')[0]}) -%}
-{%- endfor %}
+{%- set names = var('product_columns') + ['category_id', 'brand_id', 'seller_id'] -%}
+{%- for name in names -%}{%- do tracked.update({name: types[name].split('(')[0]}) -%}{%- endfor %}
 
 with {{ scd2_events('products', 'product_id', own) }},
 

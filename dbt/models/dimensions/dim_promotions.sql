@@ -5,5 +5,6 @@
     existing=['versions', 'promotions', 'promotion_id'],
     cluster_by='promotion_id',
 ) }}
+{%- set columns = {'name': 'string', 'coupon_type': 'string', 'price_treatment': 'numeric(18, 4)'} %}
 
-{{ scd2_dimension('promotions', 'promotion_key', 'promotion_id', {'name': 'string', 'coupon_type': 'string', 'price_treatment': 'numeric(18, 4)'}, placeholder_for_none='No promotion') }}
+{{ scd2_dimension('promotions', 'promotion_key', 'promotion_id', columns, placeholder_for_none='No promotion') }}

@@ -2,7 +2,8 @@
 {{ config(materialized='table') }}
 
 with touched as (
-    {% for dimension, id in [('customers', 'customer_id'), ('promotions', 'promotion_id'), ('payments', 'payment_id'), ('products', 'product_id'), ('sellers', 'seller_id')] -%}
+    {% for dimension in ['customers', 'promotions', 'payments', 'products', 'sellers'] -%}
+    {%- set id = dimension[:-1] ~ '_id' -%}
     select m.dimension, m.member_id, if(count(v.{{ id }}) = 0, timestamp '0001-01-01 00:00:00+00', min(m.from_at)) as from_at
     from {{ ref('touched_members') }} as m
     left join {{ ref('dim_' ~ dimension) }} as v on m.member_id = v.{{ id }} and v.valid_from_at < m.from_at and v.valid_to_at >= m.from_at
@@ -23,10 +24,16 @@ touched_products as (
     where touched.dimension = 'sellers'
 ),
 
+first_touched as (
+    select product_id, min(from_at) as from_at
+    from touched_products
+    group by product_id
+),
+
 by_member as (
     select l.order_detail_id
     from {{ ref('sales_lines') }} as l
-    inner join (select product_id, min(from_at) as from_at from touched_products group by product_id) as m on l.product_id = m.product_id and l.ordered_at >= m.from_at
+    inner join first_touched as m on l.product_id = m.product_id and l.ordered_at >= m.from_at
     where l.ordered_on >= (select extract(date from min(from_at)) from touched_products)
     {% for dimension, id in [('customers', 'customer_id'), ('promotions', 'promotion_id'), ('payments', 'payment_id')] -%}
     union distinct
