@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +11,7 @@ import pytest
 from hypothesis import settings as laws
 
 from rainbow.settings import Settings, settings
+from tests.stack_keeper import keep
 
 os.environ["PLOOMBER_STATS_ENABLED"] = "false"
 
@@ -41,11 +41,6 @@ def sized(request: pytest.FixtureRequest) -> Callable[[int, int], int]:
     return lambda little, much: much if soak else little
 
 
-def pytest_configure() -> None:
-    """Let a run that is told to end (by `timeout`, for one) stop its stacks, as one that is interrupted does."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-
-
 @pytest.fixture(scope="session")
 def stack() -> Iterator[Settings]:
     """The settings of a running local stack in a folder of its own; it is stopped and removed after the last test."""
@@ -54,7 +49,9 @@ def stack() -> Iterator[Settings]:
     with tempfile.TemporaryDirectory(prefix="rainbow-") as folder, pytest.MonkeyPatch.context() as patch:
         for name in ("POSTGRES_URL", "BIGQUERY_URL", "CLICKHOUSE_URL", "LAKE_URL"):
             patch.delenv(f"RAINBOW_{name}", raising=False)
-        patch.setenv("RAINBOW_HOME", str(Path(folder).resolve()))
+        home = Path(folder).resolve()
+        keep(home)
+        patch.setenv("RAINBOW_HOME", str(home))
         settings.cache_clear()
         try:
             local.up()

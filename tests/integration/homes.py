@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,6 +19,9 @@ import pytest
 
 from rainbow import stack
 from rainbow.settings import settings
+from tests.stack_keeper import keep
+
+ENVIRONMENT = threading.RLock()
 
 
 @dataclass
@@ -65,7 +69,8 @@ class Home:
 
     @contextmanager
     def _here(self) -> Iterator[None]:
-        with pytest.MonkeyPatch.context() as patch:
+        """Make this the home of the process; one at a time, since there is one environment."""
+        with ENVIRONMENT, pytest.MonkeyPatch.context() as patch:
             for name in os.environ:
                 if name.startswith("RAINBOW_"):
                     patch.delenv(name)
@@ -94,6 +99,7 @@ def home(**environment: str) -> Iterator[Home]:
     """A home of its own; whatever it started is stopped at the end."""
     with tempfile.TemporaryDirectory(prefix="rainbow-home-") as folder:
         made = Home(Path(folder).resolve(), environment)
+        keep(made.path)
         try:
             yield made
         finally:
