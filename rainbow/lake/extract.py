@@ -11,9 +11,9 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
-from itertools import groupby
+from itertools import chain, groupby
 from typing import Any
 
 import psycopg
@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 from psycopg import sql
 
 from rainbow.lake import manifest as manifests
-from rainbow.lake.files import DELETED, LSN, PARTITION, Lake, PartitionWriter, spool_file
+from rainbow.lake.files import DELETED, LSN, PARTITION, Lake, PartitionWriter, spool_file, sweep_spool
 from rainbow.lake.manifest import Manifest
 from rainbow.lake.read import connect as connect_duckdb
 from rainbow.lake.read import live_keys
@@ -56,16 +56,19 @@ def extract(
     """Extract a range of partitions at one snapshot and commit its manifest.
 
     The first extract of a lake also takes the baseline: every row of the dimension tables that is older than the range.
-    Raises DataError for a source that differs from the declared tables or has a value that its type cannot hold; then no
-    manifest is written, and files that were committed before are rows truly seen, which the next extract finds in place.
+    Raises DataError for a source that differs from the declared tables or has a value that its type cannot hold; then nothing
+    is written. Files that an extract which was cut short left in the lake are removed first: no manifest names them.
     """
     lake = lake or Lake()
     run = uuid.uuid4().hex[:12]
+    sweep_spool()
     with connect(autocommit=True) as connection, ExitStack() as undo:
         reader.check_columns(connection, tables)
-        snapshot = reader.begin_snapshot(connection)
+        manifests.withdraw(lake)
         last = manifests.newest(lake)
         taken_at = datetime.now(UTC)
+        snapshot = _after(last, reader.begin_snapshot(connection))
+        reader.check_moments(connection, tables)
         horizon = max(partitions.end, last.partitions.end if last else partitions.end, _horizon(lake))
         job = _Extract(connection, lake, partitions, snapshot, last, horizon, reader.has_deletions(connection))
         writers: list[PartitionWriter] = []
@@ -76,10 +79,19 @@ def extract(
                 writers.append(writer)
             if on_table:
                 on_table(table.name, sum(w.rows for w in writers[before:]))
-        files = tuple(writer.commit() for writer in writers)
+        files = tuple(writer.finished() for writer in writers)
         made = Manifest(run, partitions.first, partitions.last, taken_at, snapshot.text, snapshot.xmin, snapshot.lsn, last is None, files)
+        manifests.announce(lake, made)
+        for writer, file in zip(writers, files, strict=True):
+            writer.commit(file)
         manifests.commit(lake, made)
         return made
+
+
+def _after(last: Manifest | None, snapshot: Snapshot) -> Snapshot:
+    """The snapshot at a position of its own: a source that stands still has one position for all extracts, and load, transform and
+    history know an extract's rows by it. The next change of the source is many bytes further on."""
+    return snapshot if last is None else replace(snapshot, lsn=max(snapshot.lsn, last.lsn + 1))
 
 
 def _horizon(lake: Lake) -> datetime:
@@ -96,8 +108,8 @@ def _write_table(job: _Extract, table: Table) -> Iterator[PartitionWriter]:
         writer = PartitionWriter(job.lake, table, day, job.snapshot.lsn)
         for batch in _unless_in_lake(job, table, day, _rows(job, table, oldest, span.end)):
             writer.write(batch)
-        if not job.records_deletes and day == job.partitions.last:
-            writer.write(_missing_keys(job, table, span.end - timedelta(microseconds=1)))
+        if not job.records_deletes and span.end == job.horizon:
+            writer.write(_missing_keys(job, table))
         if writer.close():
             yield writer
     if job.last is not None:
@@ -117,6 +129,22 @@ def _rows(job: _Extract, table: Table, oldest: datetime | None, end: datetime) -
 def _late_rows(job: _Extract, table: Table, last: Manifest) -> Iterator[PartitionWriter]:
     """Rows of other partitions that the last extract could not see, each into the partition of its ``updated_at``.
 
+    Where the source records no deletes and the latest day ever extracted is another one, the missing keys belong to that day.
+    """
+    batches = _unseen(job, table, last)
+    if not job.records_deletes and job.horizon > job.partitions.end:
+        batches = chain(batches, [_missing_keys(job, table)])
+    for day, pieces in groupby(_split_by_day(batches), key=lambda piece: piece[0]):
+        writer = PartitionWriter(job.lake, table, day, job.snapshot.lsn)
+        for _, piece in pieces:
+            writer.write(piece)
+        if writer.close():
+            yield writer
+
+
+def _unseen(job: _Extract, table: Table, last: Manifest) -> Iterator[pa.RecordBatch]:
+    """Rows of other partitions that the last extract could not see, in the order of ``updated_at``.
+
     What is not below the snapshot's xmin counts as unseen: snapshots do not list subtransactions, and seeing a row twice is
     harmless. ``age()`` counts back from the newest transaction, so it compares across the wrap of 32-bit ids.
     """
@@ -130,13 +158,7 @@ def _late_rows(job: _Extract, table: Table, last: Manifest) -> Iterator[Partitio
     )
     unseen_text = unseen.as_string(job.connection)
     live, gone = (sql.SQL(unseen_text.replace("{column}", column)) for column in ("updated_at", "deleted_at"))
-    batches = _select(job, table, live, gone, sql.SQL("order by updated_at, {}").format(sql.Identifier(table.key)))
-    for day, pieces in groupby(_split_by_day(batches), key=lambda piece: piece[0]):
-        writer = PartitionWriter(job.lake, table, day, job.snapshot.lsn)
-        for _, piece in pieces:
-            writer.write(piece)
-        if writer.close():
-            yield writer
+    yield from _select(job, table, live, gone, sql.SQL("order by updated_at, {}").format(sql.Identifier(table.key)))
 
 
 def _select(job: _Extract, table: Table, live: sql.Composable, gone: sql.Composable, order: sql.Composable) -> Iterator[pa.RecordBatch]:
@@ -163,7 +185,10 @@ def _split_by_day(batches: Iterator[pa.RecordBatch]) -> Iterator[tuple[date, pa.
 
 
 def _unless_in_lake(job: _Extract, table: Table, day: date, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """Only what the partition's files do not hold already, as last seen; all of it when the partition has no file yet."""
+    """Only what the partition's files do not hold already, as last seen; all of it when the partition has no file yet.
+
+    A row that the lake saw otherwise since then, deleted or on another day, is new again: which version was seen last counts.
+    """
     files = job.lake.partition(table.name, day)
     if not files:
         yield from batches
@@ -181,11 +206,20 @@ def _unless_in_lake(job: _Extract, table: Table, day: date, batches: Iterator[pa
             with old as (
                 select * exclude ({PARTITION}) from read_parquet($files)
                 qualify row_number() over (partition by {table.key}, {DELETED}, case when {DELETED} then updated_at end order by {LSN} desc) = 1
-            )
-            select n.* from read_parquet($incoming) n anti join old o on n.{table.key} = o.{table.key} and n.{DELETED} = o.{DELETED} and {same}
+            ),
+            last_seen as (
+                select {table.key}, max({LSN}) as position from read_parquet($all, hive_partitioning = false)
+                where {table.key} in (select {table.key} from read_parquet($incoming)) group by {table.key}
+            ),
+            standing as (select old.* from old inner join last_seen using ({table.key}) where {DELETED} or {LSN} = position)
+            select n.* from read_parquet($incoming) n anti join standing o on n.{table.key} = o.{table.key} and n.{DELETED} = o.{DELETED} and {same}
             order by n.{table.key}
             """,
-            params={"files": [job.lake.address(path) for path in files], "incoming": str(incoming)},
+            params={
+                "files": [job.lake.address(path) for path in files],
+                "all": job.lake.address(f"{table.name}/{PARTITION}=*/*.parquet"),
+                "incoming": str(incoming),
+            },
         )
         assert different is not None
         yield from different.to_arrow_reader(100_000)
@@ -195,8 +229,12 @@ def _batch_schema(table: Table) -> pa.Schema:
     return pa.schema([(c.name, arrow_type(c.type)) for c in table.columns] + [(DELETED, pa.bool_())])
 
 
-def _missing_keys(job: _Extract, table: Table, deleted_at: datetime) -> pa.RecordBatch:
-    """Deletes of a source that does not record them: keys that the lake last saw alive and the source no longer has."""
+def _missing_keys(job: _Extract, table: Table) -> pa.RecordBatch:
+    """Deletes of a source that does not record them: keys that the lake last saw alive and the source no longer has.
+
+    Their instant is the end of the latest day ever extracted, so that it comes after all that the lake knows of the row.
+    """
+    deleted_at = job.horizon - timedelta(microseconds=1)
     schema = _batch_schema(table)
     known = live_keys(job.lake, table)
     if not len(known):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
@@ -114,15 +114,16 @@ class Lake:
         except FileNotFoundError:
             return None
 
-    def commit(self, spooled: Path, table: str, partition_date: date, rows: int) -> LakeFile:
+    def put(self, spooled: Path, path: str) -> None:
         """Put a finished file into the lake under its content's name; a file that is there already stays as it is."""
-        with spooled.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        path = f"{self.folder(table, partition_date)}/{digest}.parquet"
-        size = spooled.stat().st_size
         if not self.fs.exists(self.full(path)):
             self._put(spooled, path)
-        return LakeFile(table, partition_date, path, rows, size, digest)
+
+    def remove(self, path: str) -> None:
+        """Remove what an extract that was cut short put in, or had begun to; nothing to remove is well."""
+        for left in (path, f"{Path(path).parent}/.{Path(path).name}.incoming"):
+            if self.fs.exists(self.full(left)):
+                self.fs.rm_file(self.full(left))
 
     def files(self, folder: str, suffix: str) -> list[str]:
         """Relative paths of the files right in a folder, sorted by name."""
@@ -179,22 +180,22 @@ class PartitionWriter:
             self._writer = None
         return self.rows > 0
 
-    def commit(self) -> LakeFile:
+    def finished(self) -> LakeFile:
+        """The finished file as the lake will have it."""
+        with self.path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        path = f"{self.lake.folder(self.table.name, self.partition_date)}/{digest}.parquet"
+        return LakeFile(self.table.name, self.partition_date, path, self.rows, self.path.stat().st_size, digest)
+
+    def commit(self, file: LakeFile) -> None:
         """Move the finished file into the lake."""
-        file = self.lake.commit(self.path, self.table.name, self.partition_date, self.rows)
+        self.lake.put(self.path, file.path)
         self.discard()
-        return file
 
     def discard(self) -> None:
         """Drop the spooled file."""
         self.close()
         self.path.unlink(missing_ok=True)
-
-
-def position_of(content: bytes) -> int:
-    """WAL position of the snapshot that a file was read at, from its footer."""
-    metadata = pq.read_metadata(io.BytesIO(content)).metadata or {}
-    return int(metadata[b"rainbow.lsn"])
 
 
 def new_spool_path(suffix: str) -> Path:
@@ -214,11 +215,13 @@ def spool_file(suffix: str) -> Iterator[Path]:
         path.unlink(missing_ok=True)
 
 
-def sweep_spool(alive: Iterable[int]) -> None:
+def sweep_spool() -> None:
     """Remove what processes that are gone left behind."""
     import shutil
 
-    keep = {str(pid) for pid in alive}
+    import psutil
+
+    keep = {str(pid) for pid in psutil.pids()}
     for folder in (settings().home / "tmp").glob("*"):
         if folder.is_dir() and folder.name not in keep:
             shutil.rmtree(folder, ignore_errors=True)

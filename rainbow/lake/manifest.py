@@ -58,9 +58,26 @@ class Manifest:
         return Snapshot(self.snapshot, self.snapshot_xmin, self.lsn)
 
 
+def announce(lake: Lake, manifest: Manifest) -> None:
+    """Say which files are about to come, before the first of them is in the lake."""
+    lake.write_text(f"{FOLDER}/{manifest.name}.pending", _as_text(manifest))
+
+
 def commit(lake: Lake, manifest: Manifest) -> None:
     """Write a manifest: from here on the extract has happened."""
-    lake.write_text(f"{FOLDER}/{manifest.name}.json", orjson.dumps(asdict(manifest), option=orjson.OPT_INDENT_2).decode())
+    lake.write_text(f"{FOLDER}/{manifest.name}.json", _as_text(manifest))
+    lake.remove(f"{FOLDER}/{manifest.name}.pending")
+
+
+def withdraw(lake: Lake) -> None:
+    """Remove the files of extracts that were announced and never committed, so that a file of the lake is one that a manifest names."""
+    committed = set(names(lake))
+    for path in lake.files(FOLDER, ".pending"):
+        name = path.removeprefix(f"{FOLDER}/").removesuffix(".pending")
+        if name not in committed:
+            for file in _parse(lake, path).files:
+                lake.remove(file.path)
+        lake.remove(path)
 
 
 def names(lake: Lake) -> list[str]:
@@ -70,9 +87,16 @@ def names(lake: Lake) -> list[str]:
 
 def read(lake: Lake, name: str) -> Manifest:
     """Read a manifest. Raises DataError when it is gone or cannot be read."""
-    text = lake.read_text(f"{FOLDER}/{name}.json")
+    return _parse(lake, f"{FOLDER}/{name}.json")
+
+
+def _as_text(manifest: Manifest) -> str:
+    return orjson.dumps(asdict(manifest), option=orjson.OPT_INDENT_2).decode()
+
+
+def _parse(lake: Lake, path: str) -> Manifest:
     try:
-        raw = orjson.loads(text or "")
+        raw = orjson.loads(lake.read_text(path) or "")
         manifest = Manifest(
             **{
                 **raw,
@@ -84,9 +108,7 @@ def read(lake: Lake, name: str) -> Manifest:
         )
         files = tuple(LakeFile(**{**file, "partition_date": date.fromisoformat(file["partition_date"])}) for file in raw["files"])
     except (orjson.JSONDecodeError, KeyError, TypeError, ValueError) as error:
-        raise DataError(
-            f"manifest {lake.url}/{FOLDER}/{name}.json cannot be read ({type(error).__name__}): restore it from a backup"
-        ) from error
+        raise DataError(f"manifest {lake.url}/{path} cannot be read ({type(error).__name__}): restore it from a backup") from error
     return replace(manifest, files=files)
 
 

@@ -36,8 +36,8 @@ def connect_with_views(lake: Lake | None = None, tables: tuple[Table, ...] = TAB
 def live_keys(lake: Lake, table: Table) -> pa.Array:
     """Keys that the lake last saw alive, in no order."""
     with connect_with_views(lake, (table,)) as connection:
-        found = connection.execute(
+        found = connection.sql(
             f"select {table.key} as key from {table.name} group by 1 having not arg_max({DELETED}, ({LSN}, not {DELETED}))"
-        ).to_arrow_table()
-    assert found is not None
-    return found.column("key").combine_chunks()
+        )
+        assert found is not None
+        return found.to_arrow_table().column("key").combine_chunks()

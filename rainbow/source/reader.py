@@ -17,7 +17,7 @@ from psycopg import sql
 from pyarrow import csv
 
 from rainbow.errors import DataError
-from rainbow.source.tables import TABLES, Table
+from rainbow.source.tables import BY_NAME, TABLES, Table
 from rainbow.types import arrow_type
 
 BLOCK_BYTES = 4 << 20
@@ -71,6 +71,19 @@ def check_columns(connection: psycopg.Connection[Any], tables: tuple[Table, ...]
             raise DataError(
                 f"source table {table.name} has an unknown column {unknown[0]}: declare it in rainbow/source/tables.py, then run again"
             )
+
+
+def check_moments(connection: psycopg.Connection[Any], tables: tuple[Table, ...] = TABLES) -> None:
+    """Raise DataError, naming the table, for a row that no partition would ever hold: its ``updated_at`` is missing or not finite."""
+    query = " union all ".join(
+        f"(select '{t.name}', {t.key} from {t.name} where updated_at is null or updated_at in ('infinity', '-infinity') limit 1)"
+        for t in tables
+    )
+    found = connection.execute(query.encode()).fetchone()
+    if found:
+        raise DataError(
+            f"extract of {found[0]}: column updated_at of the row with {BY_NAME[found[0]].key} {found[1]} is no moment, so no partition holds the row; correct it in the source"
+        )
 
 
 def has_deletions(connection: psycopg.Connection[Any]) -> bool:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import psycopg
 import pytest
 
+from rainbow.lake.files import Lake
 from rainbow.settings import Settings, settings
 
 
@@ -55,3 +57,25 @@ def made_database(stack: Settings) -> Iterator[str]:
         with psycopg.connect(url) as connection:
             create_schema(connection)
         yield url
+
+
+@pytest.fixture
+def small_shop(database: str) -> Iterator[psycopg.Connection[Any]]:
+    """A connection that commits each statement, to a database of its own with the schema and no rows."""
+    from rainbow.source.connection import connect
+    from rainbow.source.schema import create_schema
+
+    with connect(autocommit=True) as connection:
+        with connection.transaction():
+            create_schema(connection)
+        yield connection
+
+
+@pytest.fixture
+def lake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lake]:
+    """An empty lake, which the settings name while the test runs."""
+    monkeypatch.setenv("RAINBOW_LAKE_URL", f"file://{tmp_path}/lake")
+    settings.cache_clear()
+    yield Lake()
+    monkeypatch.undo()
+    settings.cache_clear()
