@@ -11,7 +11,7 @@ from rainbow.stack.process import Launch
 from rainbow.stack.service import Service
 
 
-def prepare(place: Place) -> None:
+def prepare(place: Place, new_password: bool) -> None:
     """Make the data folder; DuckDB takes up its write-ahead log by itself."""
     place.data.mkdir(mode=0o700, exist_ok=True)
 

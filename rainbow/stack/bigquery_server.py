@@ -1,6 +1,7 @@
 """The process of the BigQuery stand-in: bqemulator over a DuckDB file, behind a password.
 
-What is changed in bqemulator itself stands in `bigquery_mends`; `Guard` asks for the password. Its gRPC interface knows no password and is therefore not opened; large results leave by EXPORT DATA.
+What is changed in bqemulator itself stands in `bigquery_mends`; `Guard` asks for the password. The gRPC interface knows no
+password and is therefore not opened; large results leave by EXPORT DATA.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from rainbow.stack import bigquery_mends
+from rainbow.stack.ports import HOST
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -117,6 +119,7 @@ async def serve(arguments: argparse.Namespace) -> None:
     }
     for leftover in uploads.glob("*"):
         leftover.unlink()
+    print(f"The BigQuery stand-in listens at {HOST}:{arguments.port}", flush=True)
     await EmulatorServer(Settings(**options))._run_forever_async()
 
 

@@ -10,7 +10,7 @@ from rainbow.stack.process import Launch
 from rainbow.stack.service import Service
 
 
-def prepare(place: Place) -> None:
+def prepare(place: Place, new_password: bool) -> None:
     """Make the data folder; the engine checks its parts when it opens it."""
     place.data.mkdir(mode=0o700, exist_ok=True)
 

@@ -17,14 +17,12 @@ import psutil
 from rainbow.errors import RainbowError, ServiceError
 from rainbow.settings import Settings, read_settings, settings
 from rainbow.stack import bigquery, clickhouse, ports, postgres
+from rainbow.stack.endpoints import reach
 from rainbow.stack.place import Place, locked, place_of, write_private
 from rainbow.stack.process import alive, end, left_behind, running, start, stop
 from rainbow.stack.service import Service, masked
 
 SERVICES: dict[str, Service] = {service.name: service for service in (postgres.SERVICE, bigquery.SERVICE, clickhouse.SERVICE)}
-
-# services that the settings can name but the stack does not start
-EXTERNAL_ONLY = ("kafka",)
 
 HEALTH_DEADLINE = 60.0
 
@@ -41,7 +39,7 @@ class Local:
     def url(self) -> str | None:
         """The URL it was given at its last start, if there was one."""
         port = self.place.remembered_port()
-        return self.service.url(port, self.place.password()) if port else None
+        return self.service.url(port, self.place.password()) if port and self.place.password_file.exists() else None
 
     @property
     def on_wanted_port(self) -> bool:
@@ -81,17 +79,24 @@ def up(services: Sequence[str] | None = None, on_progress: Report | None = None)
         if url := named_url(named, local.service.name):
             report(Progress(local.service.name, "not ours", masked(url)))
     with locked(named.home):
-        to_start = []
+        to_start, killed = [], []
         for local in _locals(named, services):
             if local.state == "up" and local.on_wanted_port:
                 report(Progress(local.service.name, "is up", masked(local.url or "")))
             else:
+                if local.place.process_file.exists():
+                    killed.append(local)
                 _stop(local)
                 to_start.append(local)
-        chosen_ports = [ports.choose(local.service.name, local.wanted_port, local.place.remembered_port()) for local in to_start]
-        with ThreadPoolExecutor(max_workers=len(SERVICES)) as pool:
-            starts = [pool.submit(_start, local, port, report) for local, port in zip(to_start, chosen_ports, strict=True)]
-        _write_urls(named)
+        chosen_ports = [
+            ports.choose(local.service.name, local.wanted_port, local.place.remembered_port(), patience=5 if local in killed else 0)
+            for local in to_start
+        ]
+        try:
+            with ThreadPoolExecutor(max_workers=len(SERVICES)) as pool:
+                starts = [pool.submit(_start, local, port, report) for local, port in zip(to_start, chosen_ports, strict=True)]
+        finally:
+            _write_urls(named)
     settings.cache_clear()
     faults = [error for error in (start.exception() for start in starts) if error]
     if len(faults) == 1 or not all(isinstance(error, RainbowError) for error in faults):
@@ -131,7 +136,7 @@ def status() -> dict[str, dict[str, Any]]:
     every = _locals(named, None, ours_only=False)
     with ThreadPoolExecutor(max_workers=len(every)) as pool:
         states = {local.service.name: entry for local, entry in zip(every, pool.map(look, every), strict=True)}
-    return states | {name: {"state": "down", "url": None} for name in EXTERNAL_ONLY}
+    return states | {"kafka": _kafka(named)}
 
 
 def fault(service: Service, url: str) -> str | None:
@@ -150,12 +155,24 @@ def named_url(named: Settings, service: str) -> str | None:
     return None if url is None else url.get_secret_value()
 
 
+def _kafka(named: Settings) -> dict[str, Any]:
+    """Kafka's entry of `status`; the stack does not start it, the settings can name it."""
+    if not named.kafka_servers:
+        return {"state": "down", "url": None}
+    try:
+        for server in named.kafka_servers.split(","):
+            reach(f"kafka://{server.strip()}", 9092)
+    except ServiceError:
+        return {"state": "down", "url": named.kafka_servers}
+    return {"state": "up", "url": named.kafka_servers}
+
+
 def _start(local: Local, port: int, report: Report) -> None:
     """Start one service and wait until it is healthy; a port that nobody asked for is changed if another takes it meanwhile."""
     service, place = local.service, local.place
     began = time.monotonic()
     place.make()
-    service.prepare(place)
+    service.prepare(place, place.make_password())
     for _ in range(3):
         place.remember_port(port)
         url = service.url(port, place.password())

@@ -18,6 +18,8 @@ from rainbow.errors import RainbowError
 
 LOG_LIMIT = 10_000_000
 
+OWN_HOME = "run this as that user, or set RAINBOW_HOME to a folder of your own"
+
 
 @dataclass(frozen=True)
 class Place:
@@ -56,10 +58,15 @@ class Place:
         for folder in (self.folder.parent, self.folder):
             folder.chmod(0o711)
 
+    def make_password(self) -> bool:
+        """Make the service's password unless it has one; returns whether it is new."""
+        if self.password_file.exists():
+            return False
+        write_private(self.password_file, secrets.token_urlsafe(24))
+        return True
+
     def password(self) -> str:
-        """The service's password, made at the first call."""
-        if not self.password_file.exists():
-            write_private(self.password_file, secrets.token_urlsafe(24))
+        """The service's password; raises FileNotFoundError before the first start."""
         return self.password_file.read_text().strip()
 
     def remembered_port(self) -> int | None:
@@ -114,8 +121,11 @@ def locked(home: Path, *, patience: float = 120) -> Iterator[None]:
     Raises RainbowError when the other does not end.
     """
     folder = home / "stack"
-    folder.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    except PermissionError as error:
+        raise RainbowError(f"{error.filename} belongs to another user; {OWN_HOME}") from None
     deadline = time.monotonic() + patience
     try:
         while True:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import socket
+import time
 
 from rainbow.errors import ServiceError
 
@@ -23,11 +24,15 @@ def is_free(port: int) -> bool:
         return True
 
 
-def choose(service: str, wanted: int, remembered: int | None) -> int:
+def choose(service: str, wanted: int, remembered: int | None, *, patience: float = 0) -> int:
     """The port to use: the wanted one, else (0) the remembered one if it is free, else any free one.
 
-    Raises ServiceError when the wanted port is taken or may not be opened.
+    A port is waited for ``patience`` seconds: a process that was killed holds its port for a moment longer than it seems to
+    live. Raises ServiceError when the wanted port is taken or may not be opened.
     """
+    deadline = time.monotonic() + patience
+    while (wanted or remembered) and not is_free(wanted or remembered or 0) and time.monotonic() < deadline:
+        time.sleep(0.02)
     if wanted:
         if not is_free(wanted):
             raise ServiceError(f"{service}: port {wanted} is taken; set RAINBOW_{service.upper()}_PORT to a free port, or to 0 for any")

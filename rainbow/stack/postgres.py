@@ -52,8 +52,8 @@ CONFIGURATION = {
 }
 
 
-def prepare(place: Place) -> None:
-    """Make the database cluster at the first start, and clear the way after a kill.
+def prepare(place: Place, new_password: bool) -> None:
+    """Make the database cluster at the first start, clear the way after a kill, and set a password that is new.
 
     The cluster is made beside its place and moved there when it is complete, so an interrupted first start leaves nothing
     half made. Raises ServiceError when the programs fail.
@@ -61,6 +61,8 @@ def prepare(place: Place) -> None:
     # the process id in it may belong to another program by now; our own server has ended before this is called
     (place.data / "postmaster.pid").unlink(missing_ok=True)
     if place.data.exists():
+        if new_password:
+            _execute(place, place.data, f"alter role {USER} password '{place.password()}'\n")
         return
     draft = place.data.with_name("data.new")
     shutil.rmtree(draft, ignore_errors=True)
@@ -72,17 +74,15 @@ def prepare(place: Place) -> None:
     _run(place, draft, ["initdb", "--username", USER, "--auth=trust", *locale])
     hba = draft / "pg_hba.conf"
     hba.write_text(HBA)
-    statements = f"alter role {USER} password '{place.password()}'\ncreate database {DATABASE}\n"
-    _run(place, draft, ["postgres", "--single"], last=["template1"], statements=statements)
+    _execute(place, draft, f"alter role {USER} password '{place.password()}'\ncreate database {DATABASE}\n")
     draft.rename(place.data)
 
 
 def launch(place: Place, port: int) -> Launch:
     """The server on a port of the loopback, configured for logical replication and a laptop's memory."""
-    options = [word for name, value in {**CONFIGURATION, "port": str(port)}.items() for word in ("-c", f"{name}={value}")]
     user = _user()
     return Launch(
-        command=[str(_programs(place) / "postgres"), "-D", _data(place.data), *options],
+        command=[str(_programs(place) / "postgres"), "-D", _data(place.data), *_options({**CONFIGURATION, "port": str(port)})],
         environment={},
         user=user.pw_uid if user else None,
         group=user.pw_gid if user else None,
@@ -101,6 +101,11 @@ def check(url: str) -> None:
 def clean(place: Place) -> None:
     """Remove the copy of the programs, if one had to be made."""
     shutil.rmtree(copied_programs(place), ignore_errors=True)
+
+
+def _options(configuration: dict[str, str]) -> list[str]:
+    """The settings as the server's command takes them."""
+    return [word for name, value in configuration.items() for word in ("-c", f"{name}={value}")]
 
 
 def _user() -> pwd.struct_passwd | None:
@@ -139,6 +144,11 @@ def _programs(place: Place) -> Path:
 def copied_programs(place: Place) -> Path:
     """Where the programs are copied to if ``nobody`` cannot reach the installed ones; a folder for each RAINBOW_HOME."""
     return Path(tempfile.gettempdir()) / f"rainbow-postgres-{hashlib.sha256(str(place.folder).encode()).hexdigest()[:16]}"
+
+
+def _execute(place: Place, folder: Path, statements: str) -> None:
+    """Run statements, one a line, on a data folder whose server is down."""
+    _run(place, folder, ["postgres", "--single", *_options(CONFIGURATION)], last=["template1"], statements=statements)
 
 
 def _run(place: Place, folder: Path, command: list[str], last: list[str] | None = None, statements: str = "") -> None:

@@ -18,7 +18,8 @@ from typing import Any
 
 import psutil
 
-from rainbow.stack.place import Place, write_private
+from rainbow.errors import RainbowError
+from rainbow.stack.place import OWN_HOME, Place, write_private
 
 # how far two readings of one start time may lie apart when the system's clock is set in between
 CLOCK_STEP = 2.0
@@ -67,6 +68,8 @@ def running(place: Place) -> psutil.Process | None:
         return process if abs(process.create_time() - note["started"]) < CLOCK_STEP and alive(process) else None
     except (FileNotFoundError, ValueError, KeyError, psutil.NoSuchProcess):
         return None
+    except PermissionError as error:
+        raise RainbowError(f"{error.filename} belongs to another user; {OWN_HOME}") from None
 
 
 def alive(process: psutil.Process) -> bool:

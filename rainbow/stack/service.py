@@ -16,7 +16,7 @@ from rainbow.stack.process import Launch
 class Service:
     """A local service.
 
-    ``prepare`` makes the data folder ready, also after a kill; ``launch`` says how to start it on a port; ``check`` takes the
+    ``prepare`` makes the data folder ready, also after a kill, and is told whether the password is new; ``launch`` says how to start it on a port; ``check`` takes the
     URL of any such service, local or not, and raises when it does not answer as it should; ``clean`` removes what only a
     running service needs. ``mark`` is a word in the command of each of its processes.
     """
@@ -26,7 +26,7 @@ class Service:
     scheme: str
     user: str
     path: str
-    prepare: Callable[[Place], None]
+    prepare: Callable[[Place, bool], None]
     launch: Callable[[Place, int], Launch]
     check: Callable[[str], None]
     mark: str

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tarfile
@@ -68,7 +69,8 @@ def listening(folder: Path) -> Iterator[str]:
 
 
 def main() -> None:
-    """Listen until killed."""
+    """Listen until killed, or until the test process ends (PR_SET_PDEATHSIG)."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
     library, folder, port = sys.argv[1:]
     chdb = ctypes.CDLL(library)
     words = [

@@ -225,6 +225,26 @@ def test_errors_have_their_code_and_status(numbers: Server, listener_url: str, s
         assert (answer.status_code, code) == (theirs.status_code, theirs.headers["X-ClickHouse-Exception-Code"])
 
 
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "show tables",
+        "describe table numbers",
+        "exists numbers",
+        "explain select 1",
+        "check table numbers",
+        "with 1 as x select x",
+        "(select 1)",
+        "select 1 union all select 1",
+        "set max_threads = 1",
+        "system flush logs",
+    ],
+)
+def test_statements_of_every_kind_are_answered(numbers: Server, statement: str) -> None:
+    answer = numbers.post(statement)
+    assert (answer.status_code, "Exception" in answer.text) == (200, False)
+
+
 def test_a_get_request_only_reads(numbers: Server) -> None:
     answer = numbers.get(query="insert into numbers values (1, 'a')")
     assert answer.headers["X-ClickHouse-Exception-Code"] == "164"

@@ -30,12 +30,14 @@ def write(url: str, writer: int) -> None:
     """Insert batches, each again with its token until it is acknowledged."""
     for batch in range(BATCHES):
         rows = [[writer, batch * ROWS + i] for i in range(ROWS)]
-        for _ in range(300):
+        for _ in range(100):
             try:
                 connect(url).insert("written", rows, settings={"insert_deduplication_token": f"{writer}-{batch}"})
                 break
             except (ClickHouseError, OSError):
                 time.sleep(0.1)
+        else:
+            return
 
 
 def test_retrying_writers_lose_and_double_nothing_through_kills() -> None:
@@ -53,6 +55,7 @@ def test_retrying_writers_lose_and_double_nothing_through_kills() -> None:
             time.sleep(0.5)
             made.process("clickhouse").send_signal(signal.SIGKILL)
             made.up("clickhouse")
+            assert made.url("clickhouse") == url
         for writer in writers:
             writer.join()
         counted = connect(url).query("select count(), uniqExact(writer, a) from written").result_rows

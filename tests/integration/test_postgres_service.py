@@ -93,6 +93,13 @@ def test_a_lock_file_with_another_program_s_process_id_does_not_stop_the_start(o
     assert own.states()["postgres"] == "up"
 
 
+def test_a_password_that_was_lost_is_replaced(own: Home) -> None:
+    own.down()
+    (own.path / "stack" / "postgres" / "password").unlink()
+    own.up("postgres")
+    assert own.states()["postgres"] == "up"
+
+
 def test_an_interrupted_first_start_leaves_nothing_half_made() -> None:
     with home() as made:
         draft = made.path / "stack" / "postgres" / "data.new"

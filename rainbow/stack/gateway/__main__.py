@@ -41,6 +41,7 @@ def main() -> None:
     # uvicorn raises the signal again when it has stopped; the engine is to be closed after that
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
+    print(f"ClickHouse {engine.version} listens at {HOST}:{arguments.port}", flush=True)
     uvicorn.Server(config).run()
     engine.close()
 

@@ -65,6 +65,11 @@ def format_in(text: bytes) -> str | None:
     return named
 
 
+def is_query(text: bytes) -> bool:
+    """Whether the statement is a query proper, not SHOW, DESCRIBE and their like, whose answers the engine does not stream."""
+    return next(_top_words(text), (b"", 0, 0))[0] in (b"SELECT", b"WITH")
+
+
 def writes_outfile(text: bytes) -> bool:
     """Whether the statement has INTO OUTFILE, which would write a file where the server runs."""
     if b"outfile" not in text.lower():

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, closing
 from itertools import chain
+from typing import Any
 
 from rainbow.stack.gateway import answer, coding, sql
 from rainbow.stack.gateway.answer import DEFAULT_FORMAT, Answer, Counts
@@ -73,12 +74,12 @@ def _run(engine: Engine, query: Query, statement: bytes, accepted: str, began: f
     with ExitStack() as open_things:
         loan = open_things.enter_context(closing(engine.lend(query)))
         reads = loan.judge(text)
-        if reads and format_name in STREAMS and not query.waits_for_end:
+        if reads and sql.is_query(statement) and format_name in STREAMS and not query.waits_for_end:
             return _stream(engine, loan, text, format_name, coder, headers, open_things)
         result = loan.connection.run(text, format_name)
         loan.unchanged = reads
-        blocks = list(answer.encoded([result.bytes()], coder))
-        return Answer(200, headers | answer.summary(Counts.of(result), time.monotonic() - began), blocks)
+        headers |= answer.summary(Counts.of(result), time.monotonic() - began)
+        return Answer(200, headers, answer.encoded(_slices(result), coder), streams=result.size() > PIECE)
 
 
 def _stream(
@@ -91,6 +92,13 @@ def _stream(
     tag, watched = answer.tagged(chain([first] if first else [], blocks), engine)
     out = open_things.enter_context(closing(answer.encoded(watched, coder)))
     return Answer(200, headers | {"X-ClickHouse-Exception-Tag": tag}, out, open_things.pop_all().close, streams=True)
+
+
+def _slices(result: Any) -> Iterator[bytes]:
+    """A chdb result piece by piece, without a second copy of all of it."""
+    view = result.get_memview().view()
+    for begin in range(0, len(view), PIECE):
+        yield bytes(view[begin : begin + PIECE])
 
 
 def _whole(head: bytearray, body: Iterator[bytes]) -> bytes:
