@@ -1,26 +1,26 @@
 """Publish: the batch views and the dimensions, from BigQuery by way of Parquet files in the lake into ClickHouse.
 
-A table is filled beside the old one and takes its place in one EXCHANGE, so a reader sees the old view or the new one. The
-watermark is part of the table (its comment), so it changes at the same instant.
+Only the weeks whose rows differ travel. They are put beside the old table's other weeks in a new table, which takes the old
+one's place in one EXCHANGE, so a reader sees the old view or the new one. The watermark is part of the table (its comment),
+so it changes at the same instant.
 """
 
 from __future__ import annotations
 
 import hashlib
-import io
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import orjson
-import pyarrow.parquet as pq
 
 from rainbow.errors import DataError
 from rainbow.lake.files import Lake
 from rainbow.olap.client import connect as connect_clickhouse
+from rainbow.olap.fingerprint import Days, Laid, lay, of_bigquery, of_clickhouse
 from rainbow.warehouse import dbt
 from rainbow.warehouse.client import connect as connect_bigquery
 from rainbow.warehouse.sql import one_line, rows
@@ -61,7 +61,7 @@ class Watermark:
 
 @dataclass(frozen=True)
 class Published:
-    """What a publish did: rows by table, none when ClickHouse had it all."""
+    """What a publish did: rows that travelled, by table; no table when ClickHouse had it all."""
 
     watermark: Watermark
     rows: dict[str, int]
@@ -82,21 +82,26 @@ def publish(
     databases = {name for (name,) in clickhouse.query("select name from system.databases").result_rows}
     for database in {"batch", "mirror", "serving"} - databases:
         clickhouse.command(f"create database if not exists {database}")
-    statements = {s.name: s for s in dbt.statements() or ()}
+    models = {s.name: s for s in dbt.statements() or ()}
     watermark = watermark_of(warehouse)
     there = watermarks(clickhouse)
-    stale = [name for name in (*DIMENSIONS, *VIEWS) if there.get(name, {}).get("data_version") != watermark.data_version]
+    stale = [lay(models[name]) for name in (*DIMENSIONS, *VIEWS) if there.get(name, {}).get("data_version") != watermark.data_version]
+    if not stale:
+        return Published(watermark, {})
+    known = [t for t in stale if there.get(t.model.name, {}).get("layout") == _layout(t)]
+    wanted, found = of_bigquery(warehouse, stale), of_clickhouse(clickhouse, known)
+
+    def bring(table: Laid) -> int:
+        name = table.model.name
+        return _bring(lake, warehouse, clickhouse, table, watermark, wanted[name], found.get(name), exists=name in there)
+
     counts = {}
-
-    def swap(name: str) -> int:
-        return _swap(lake, warehouse, clickhouse, statements[name], watermark, known=name in there)
-
     with ThreadPoolExecutor(4) as pool:
-        for name, count in zip(stale, pool.map(swap, stale), strict=True):
-            counts[name] = count
+        for table, count in zip(stale, pool.map(bring, stale), strict=True):
+            counts[table.model.name] = count
             if on_table:
-                on_table(name, count)
-    if stale and not set(stale) <= there.keys():
+                on_table(table.model.name, count)
+    if not {t.model.name for t in stale} <= there.keys():
         serve(clickhouse)
     return Published(watermark, counts)
 
@@ -135,43 +140,83 @@ def watermarks(clickhouse: Client) -> dict[str, dict[str, Any]]:
     return {name: orjson.loads(comment) for name, comment in found}
 
 
-def _swap(lake: Lake, warehouse: bigquery.Client, clickhouse: Client, model: dbt.Statement, watermark: Watermark, *, known: bool) -> int:
-    path = _export(lake, warehouse, model.name)
-    content = lake.fs.cat_file(lake.full(path))
-    expected = pq.read_metadata(io.BytesIO(content)).num_rows
-    incoming = f"batch.{model.name}__incoming"
-    comment = orjson.dumps(asdict(watermark)).decode()
-    columns = ", ".join(f"{name} {clickhouse_column(type_, nullable=name not in model.required)}" for name, type_ in model.columns.items())
-    order = model.key if not model.name.startswith("dim_") else (f"{model.key[0].removesuffix('_key')}_id", "valid_from_at")
-    clickhouse.command(
-        f"create or replace table {incoming} ({columns}) engine = MergeTree order by ({', '.join(order)}) comment {_quoted(comment)}"
+def _bring(
+    lake: Lake,
+    warehouse: bigquery.Client,
+    clickhouse: Client,
+    table: Laid,
+    watermark: Watermark,
+    wanted: Days,
+    found: Days | None,
+    *,
+    exists: bool,
+) -> int:
+    """Bring one table to what is wanted; returns how many rows travelled. ``found`` is None when the table has to be made anew."""
+    name = table.model.name
+    comment = _quoted(orjson.dumps({**asdict(watermark), "layout": _layout(table)}).decode())
+    if found == wanted:
+        clickhouse.command(f"alter table batch.{name} modify comment {comment}")
+        return 0
+    incoming = f"batch.{name}__incoming"
+    columns = ", ".join(
+        f"{c} {clickhouse_column(type_, nullable=c not in table.model.required)}" for c, type_ in table.model.columns.items()
     )
-    clickhouse.raw_insert(incoming, column_names=list(model.columns), insert_block=content, fmt="Parquet")
-    count = int(str(clickhouse.command(f"select count() from {incoming}")))
-    if count != expected:
+    cut = f"partition by toMonday({table.day})" if table.day else ""
+    clickhouse.command(
+        f"create or replace table {incoming} ({columns}) engine = MergeTree {cut} order by ({', '.join(table.order)}) comment {comment}"
+    )
+    if found and table.day:
+        changed = {_monday(day) for day in wanted.keys() | found.keys() if wanted.get(day) != found.get(day)}
+        kept = {_monday(day) for day in found} - changed
+        if kept:
+            clickhouse.command(
+                f"alter table {incoming} " + ", ".join(f"attach partition '{week}' from batch.{name}" for week in sorted(kept))
+            )
+        days = [day for day in wanted if _monday(day) in changed]
+    else:
+        days = list(wanted)
+    if days:
+        for content in _export(lake, warehouse, table, days if len(days) < len(wanted) else None):
+            clickhouse.raw_insert(incoming, column_names=list(table.model.columns), insert_block=content, fmt="Parquet")
+    arrived = of_clickhouse(clickhouse, [table], "__incoming")[name]
+    if arrived != wanted:
+        differing = min(day for day in wanted.keys() | arrived.keys() if wanted.get(day) != arrived.get(day))
         raise DataError(
-            f"publish of {model.name}: {expected} rows left BigQuery and {count} arrived in ClickHouse; the table before stays, run the partition again"
+            f"publish of {name}: the rows of {differing} are not what left BigQuery; the table before stays, run the partition again"
         )
-    if not known:
-        clickhouse.command(f"create table if not exists batch.{model.name} as {incoming}")
-    clickhouse.command(f"exchange tables {incoming} and batch.{model.name}")
+    if not exists:
+        clickhouse.command(f"create table if not exists batch.{name} as {incoming}")
+    clickhouse.command(f"exchange tables {incoming} and batch.{name}")
     clickhouse.command(f"drop table {incoming} sync")
-    for old in lake.files(f"{FOLDER}/{model.name}", ".parquet"):
-        if old != path:
-            lake.fs.rm_file(lake.full(old))
-    return count
+    return sum(wanted[day][0] for day in days)
 
 
-def _export(lake: Lake, warehouse: bigquery.Client, name: str) -> str:
-    from google.cloud import bigquery
+def _monday(day: date) -> date:
+    return day - timedelta(days=day.weekday())
 
-    path = f"{FOLDER}/{name}/{uuid.uuid4().hex[:12]}.parquet"
+
+def _layout(table: Laid) -> str:
+    return hashlib.sha256(repr((table.model.columns, table.model.required, table.day, table.order)).encode()).hexdigest()[:16]
+
+
+def _export(lake: Lake, warehouse: bigquery.Client, table: Laid, days: list[date] | None) -> Iterator[bytes]:
+    """Rows of these days, of all when None, as Parquet files; they stay in the lake until the next export."""
+    name = table.model.name
+    folder, run = f"{FOLDER}/{name}", uuid.uuid4().hex[:12]
     if lake.is_folder:
-        lake.fs.makedirs(lake.full(f"{FOLDER}/{name}"), exist_ok=True)
-    config = bigquery.ExtractJobConfig(destination_format="PARQUET")
+        lake.fs.makedirs(lake.full(folder), exist_ok=True)
+    listed = "" if days is None else f" where {table.day} in (" + ", ".join(f"date '{day}'" for day in sorted(days)) + ")"
+    columns = ", ".join(table.model.columns)
     with one_line(f"export of {name}"):
-        warehouse.extract_table(f"{warehouse.project}.warehouse.{name}", f"{lake.url}/{path}", job_config=config).result()
-    return path
+        rows(
+            warehouse,
+            f"export data options (uri = '{lake.url}/{folder}/{run}-*.parquet', format = 'PARQUET') as select {columns} from warehouse.{name}{listed}",
+        )
+    for path in lake.files(folder, ".parquet"):
+        if run in path:
+            yield lake.fs.cat_file(lake.full(path))
+        else:
+            lake.fs.rm_file(lake.full(path))
 
 
 def clickhouse_column(type_: str, *, nullable: bool) -> str:

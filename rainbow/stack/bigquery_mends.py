@@ -16,6 +16,7 @@ def mend() -> None:
     raise_errors_of_queries()
     keep_no_past_states()
     remember_statements()
+    export_to_folders()
 
 
 def work_without_network() -> None:
@@ -69,6 +70,26 @@ def keep_no_past_states() -> None:
         return None
 
     vars(executor)["_capture_dml_snapshots"] = capture_nothing
+
+
+def export_to_folders() -> None:
+    """Let EXPORT DATA write to ``file://``, as a load job here reads from it: a lake on one machine is a folder, not a bucket."""
+    from dataclasses import replace
+
+    from bqemulator.jobs import executor
+    from sqlglot import exp
+
+    extract_options = executor._extract_export_options
+
+    def extract_options_of_folders(properties: Any) -> Any:
+        folder = next((text for text in properties.find_all(exp.Literal) if text.name.startswith("file://")), None)
+        if folder is None:
+            return extract_options(properties)
+        uri = folder.name
+        folder.set("this", uri.replace("file://", "gs://", 1))
+        return replace(extract_options(properties), uri=uri)
+
+    vars(executor)["_extract_export_options"] = extract_options_of_folders
 
 
 def remember_statements() -> None:

@@ -1,0 +1,102 @@
+"""Fingerprints: what a table holds, day by day, in numbers that BigQuery and ClickHouse work out alike.
+
+A row's fingerprint is a polynomial of its values modulo a prime, a day's the count and the sum of its rows'. Days whose
+fingerprints agree hold the same rows (but for a chance of about one in two thousand million a day).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import date
+from typing import TYPE_CHECKING
+
+from rainbow.warehouse import dbt
+from rainbow.warehouse.sql import rows
+
+if TYPE_CHECKING:
+    from clickhouse_connect.driver.client import Client
+    from google.cloud import bigquery
+
+PRIME = 2**31 - 1
+FACTOR = 1_000_003
+
+Days = dict[date, tuple[int, int]]
+
+
+@dataclass(frozen=True)
+class Laid:
+    """How a published table is cut: ``day`` is the column whose weeks are its partitions (none: one partition), ``columns`` tell rows apart."""
+
+    model: dbt.Statement
+    day: str | None
+    columns: tuple[str, ...]
+
+    @property
+    def order(self) -> tuple[str, ...]:
+        """The sorting key in ClickHouse."""
+        key = self.model.key
+        return key if self.day != "valid_to" else (f"{key[0].removesuffix('_key')}_id", "valid_from_at")
+
+
+def lay(model: dbt.Statement) -> Laid:
+    """A dimension's version is told by its key, which covers its content, and its end; a view's row by all of its columns."""
+    if model.name.startswith("dim_"):
+        return Laid(model, "valid_to", (model.key[0], "valid_to_at"))
+    day = "sales_date" if "sales_date" in model.columns else None
+    return Laid(model, day, tuple(name for name in model.columns if name != day))
+
+
+def of_bigquery(client: bigquery.Client, tables: Iterable[Laid]) -> dict[str, Days]:
+    """Count and sum by table and day, of the warehouse."""
+    query = " union all ".join(_select(t, f"warehouse.{t.model.name}", "date '1970-01-01'", _in_bigquery) for t in tables)
+    found: dict[str, Days] = {t.model.name: {} for t in tables}
+    for name, day, count, total in (tuple(row.values()) for row in rows(client, query)):
+        found[name][day] = (count, total)
+    return found
+
+
+def of_clickhouse(client: Client, tables: Iterable[Laid], suffix: str = "") -> dict[str, Days]:
+    """Count and sum by table and day, of ClickHouse's database ``batch``."""
+    found: dict[str, Days] = {t.model.name: {} for t in tables}
+    if not found:
+        return found
+    query = " union all ".join(_select(t, f"batch.{t.model.name}{suffix}", "toDate32('1970-01-01')", _in_clickhouse) for t in tables)
+    for name, day, count, total in client.query(query).result_rows:
+        found[name][day] = (int(count), int(total))
+    return found
+
+
+def _select(table: Laid, source: str, no_day: str, value: Callable[[str, str], str]) -> str:
+    mixed = "0"
+    for column in table.columns:
+        mixed = f"mod({mixed} * {FACTOR} + mod({value(column, table.model.columns[column])}, {PRIME}), {PRIME})"
+    day = table.day or no_day
+    return (
+        f"select '{table.model.name}' as table_name, day, count(*) as row_count, sum(mixed) as total "
+        f"from (select {day} as day, {mixed} as mixed from {source}) as t group by day"
+    )
+
+
+def _in_bigquery(column: str, type_: str) -> str:
+    kind = type_.partition("(")[0]
+    if kind == "numeric":
+        scale = int(type_.rstrip(")").rpartition(",")[2])
+        return f"coalesce(cast(cast({column} as numeric(18, {scale})) * {10**scale} as int64), 0)"
+    return {
+        "int64": f"coalesce({column}, 0)",
+        "string": f"cast(concat('0x', substr(to_hex(md5(coalesce({column}, ''))), 1, 8)) as int64)",
+        "timestamp": f"coalesce(unix_micros({column}), 0)",
+    }[kind]
+
+
+def _in_clickhouse(column: str, type_: str) -> str:
+    kind = type_.partition("(")[0]
+    if kind == "numeric":
+        scale = int(type_.rstrip(")").rpartition(",")[2])
+        return f"ifNull(toInt64({column} * {10**scale}), 0)"
+    return {
+        "int64": f"ifNull({column}, 0)",
+        "string": f"toInt64(reinterpretAsUInt32(reverse(substring(MD5(ifNull({column}, '')), 1, 4))))",
+        "timestamp": f"ifNull(toUnixTimestamp64Micro({column}), 0)",
+    }[kind]
