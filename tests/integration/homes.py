@@ -64,6 +64,12 @@ class Home:
     def process(self, service: str) -> psutil.Process:
         return psutil.Process(json.loads((self.path / "stack" / service / "process").read_text())["pid"])
 
+    def kill(self, service: str) -> None:
+        """kill -9, and wait until the process is gone."""
+        process = self.process(service)
+        process.kill()
+        process.wait(20)
+
     def password(self, service: str) -> str:
         return (self.path / "stack" / service / "password").read_text()
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import signal
 import threading
 from collections.abc import Iterator
 from urllib.parse import unquote, urlsplit
@@ -112,7 +111,7 @@ def test_acknowledged_rows_are_there_after_kill_9_and_after_a_clean_restart(own:
     writer.start()
     while len(acknowledged) < 20:
         threading.Event().wait(0.01)
-    own.process("bigquery").send_signal(signal.SIGKILL)
+    own.kill("bigquery")
     writer.join(60)
     assert own.states()["bigquery"] == "down"
     for _ in ("after the kill", "after a clean restart"):

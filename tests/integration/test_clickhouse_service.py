@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import threading
 import time
 from typing import Any
@@ -53,7 +52,7 @@ def test_retrying_writers_lose_and_double_nothing_through_kills() -> None:
             writer.start()
         for _ in range(2):
             time.sleep(0.5)
-            made.process("clickhouse").send_signal(signal.SIGKILL)
+            made.kill("clickhouse")
             made.up("clickhouse")
             assert made.url("clickhouse") == url
         for writer in writers:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import threading
 from collections.abc import Iterator
 
@@ -72,7 +71,7 @@ def test_acknowledged_rows_and_slots_are_there_after_kill_9(own: Home) -> None:
         writer.start()
     while len(acknowledged) < 500:
         threading.Event().wait(0.01)
-    own.process("postgres").send_signal(signal.SIGKILL)
+    own.kill("postgres")
     for writer in writers:
         writer.join()
     assert own.states()["postgres"] == "down"
