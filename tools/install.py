@@ -91,6 +91,17 @@ def installed() -> dict[str, str] | None:
     return found if isinstance(found, dict) else None
 
 
+def may_be_kept(wanted: dict[str, str]) -> bool:
+    """Whether ``.venv``, by whomever it was made, is whole, in its place, of the right Python, and has pip."""
+    if UNFINISHED.exists() or (installed() or wanted)["folder"] != wanted["folder"]:
+        return False
+    command = [PYTHON, "-c", "import pip, sys; print('%d.%d' % sys.version_info[:2])"]
+    try:
+        return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True).stdout.strip() == wanted["python"]
+    except OSError:
+        return False
+
+
 def works(python: Path) -> bool:
     """Whether this interpreter runs: not after the Python that it links to was removed."""
     try:
@@ -102,16 +113,15 @@ def works(python: Path) -> bool:
 def install(wanted: dict[str, str]) -> None:
     """Bring ``.venv`` to the lock's state."""
     began = time.monotonic()
-    before = installed()
     if DISCARDED.exists():
         shutil.rmtree(DISCARDED)
-    same_place = before is not None and all(before[name] == wanted[name] for name in ("python", "folder"))
-    if not same_place and VENV.exists():
+    kept = may_be_kept(wanted)
+    if not kept and VENV.exists():
         VENV.rename(DISCARDED)
         shutil.rmtree(DISCARDED)
     VENV.mkdir(exist_ok=True)
     UNFINISHED.touch()
-    if not same_place:
+    if not kept:
         print(f"making .venv with Python {'.'.join(map(str, sys.version_info[:3]))}", flush=True)
         make_venv()
     run("installing uv", [PYTHON, "-m", "pip", "install", "--quiet", "--no-deps", "--require-hashes", "--requirement", uv_lock()])

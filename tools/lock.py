@@ -1,7 +1,8 @@
-"""Take the newest versions that ``pyproject.toml`` allows into ``requirements.lock``; one lock for Python 3.11 to 3.13.
+"""Bring ``requirements.lock`` in step with ``pyproject.toml``; one lock for Python 3.11 to 3.13.
 
-A requirements file, since the formats made for locks write the address of the index beside every package. ``make lock
-ARGS="--upgrade-package duckdb"`` takes one new version, ``ARGS=--upgrade`` all.
+What is locked stays, unless it has to change: ``make lock ARGS="--upgrade-package duckdb"`` takes a newer version of one package,
+``ARGS=--upgrade`` of all. A requirements file, since the formats made for locks write the index's address beside every package.
+``constraints.txt`` has the same versions without their hashes, for conda, whose pip cannot check hashes and install this project.
 """
 
 from __future__ import annotations
@@ -24,9 +25,18 @@ OPTIONS = (
 
 
 def main() -> int:
-    """Write the lock; what is in it stays unless an option says otherwise."""
+    """Write both files."""
     command = [VENV / "bin" / "uv", "--quiet", "pip", "compile", ROOT / "pyproject.toml", *OPTIONS, "--output-file", LOCK, *sys.argv[1:]]
-    return subprocess.run(command, env=environment(), cwd=ROOT, check=False).returncode
+    code = subprocess.run(command, env=environment(), cwd=ROOT, check=False).returncode
+    if code == 0:
+        (ROOT / "constraints.txt").write_text(constraints(LOCK.read_text(encoding="utf-8")), encoding="utf-8")
+    return code
+
+
+def constraints(lock: str) -> str:
+    """The lock without its hashes."""
+    entries = [line.rstrip(" \\") for line in lock.splitlines() if line[:1].isalnum()]
+    return "\n".join(entries) + "\n"
 
 
 if __name__ == "__main__":
