@@ -13,9 +13,9 @@ from time import perf_counter
 
 from rainbow import reports
 from rainbow.batch.context import last_error, within
-from rainbow.batch.report import DASHBOARDS, STEPS
+from rainbow.batch.report import DASHBOARDS, STEPS, render_failed
 from rainbow.checks import Check
-from rainbow.errors import RainbowError
+from rainbow.errors import CheckError, RainbowError
 from rainbow.partitions.dates import PartitionRange
 from rainbow.partitions.ledger import Ledger, PartitionState, one_at_a_time
 from rainbow.settings import PROJECT_ROOT, settings
@@ -51,6 +51,9 @@ def run_partitions(partitions: PartitionRange, *, on_step: OnStep | None = None)
         except BaseException as error:
             cause = last_error() or error
             ledger.end(run, _one_line(cause))
+            if isinstance(cause, CheckError):
+                with _quiet(), contextlib.suppress(Exception):
+                    render_failed(partitions.last, _folder(partitions), run)
             if isinstance(cause, RainbowError | KeyboardInterrupt | OSError):
                 raise cause from None
             raise RainbowError(f"run of {partitions} failed: {_one_line(cause)}; its notebooks are in {_folder(partitions)}") from error
