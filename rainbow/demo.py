@@ -2,28 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
 
+from rainbow.datasets.shop import Totals
 from rainbow.partitions.dates import PartitionRange
 
 DATASET = "completejourney"
 DAYS = PartitionRange(date(2017, 11, 23), date(2017, 12, 29))
-
-
-@dataclass(frozen=True)
-class Totals:
-    """Sums over order lines, exact."""
-
-    lines: int
-    gross: Decimal
-    discount: Decimal
-
-    @property
-    def net(self) -> Decimal:
-        """Gross less discount."""
-        return self.gross - self.discount
 
 
 def totals_of_the_data_set(days: PartitionRange) -> Totals:

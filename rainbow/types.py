@@ -1,4 +1,4 @@
-"""One type, four dialects: what a PostgreSQL type of ``rainbow.source.tables`` is in Arrow, BigQuery and ClickHouse."""
+"""One type, three dialects: what a PostgreSQL type of ``rainbow.source.tables`` is in Arrow and in BigQuery."""
 
 from __future__ import annotations
 
@@ -30,20 +30,3 @@ def bigquery_type(postgres: str) -> str:
     return {"bigint": "INT64", "integer": "INT64", "text": "STRING", "boolean": "BOOL", "date": "DATE", "timestamptz": "TIMESTAMP"}[
         postgres
     ]
-
-
-def clickhouse_type(type_: pa.DataType) -> str:
-    """The ClickHouse type of an Arrow column, without Nullable."""
-    if pa.types.is_decimal(type_):
-        return f"Decimal({type_.precision}, {type_.scale})"
-    if pa.types.is_timestamp(type_):
-        return "DateTime64(6, 'UTC')"
-    if pa.types.is_date(type_):
-        return "Date32"
-    if pa.types.is_boolean(type_):
-        return "Bool"
-    if pa.types.is_integer(type_):
-        return "Int64"
-    if pa.types.is_floating(type_):
-        return "Float64"
-    return "String"
