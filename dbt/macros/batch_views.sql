@@ -1,9 +1,9 @@
 {#- The sums of a batch view, from order lines. -#}
 {% macro sums() -%}
     sum(sales_quantity) as sales_quantity,
-    cast(sum(extended_sales_amount) as numeric(38, 2)) as total_sales_amount,
-    cast(sum(extended_discount_amount) as numeric(38, 2)) as total_discount_amount,
-    cast(sum(net_sales_amount) as numeric(38, 2)) as net_sales_amount
+    cast(sum(extended_sales_amount) as numeric(31, 2)) as total_sales_amount,
+    cast(sum(extended_discount_amount) as numeric(31, 2)) as total_discount_amount,
+    cast(sum(net_sales_amount) as numeric(31, 2)) as net_sales_amount
 {%- endmacro %}
 
 

@@ -1,6 +1,6 @@
 {#- Versions of a member that overlap, or whose range ends before it begins; gaps are only where the member was deleted. Returns the versions at fault. -#}
 {% test no_gaps_or_overlaps(model, member) %}
-with following as (
+with neighbours as (
     select
         {{ member }},
         valid_from_at,
@@ -11,7 +11,7 @@ with following as (
 )
 
 select *
-from following
+from neighbours
 where valid_from_at > valid_to_at
     or next_from_at < valid_to_at
     or is_current != (valid_to_at = timestamp '2100-01-01 00:00:00+00')
