@@ -33,13 +33,13 @@ def transform(*, client: bigquery.Client | None = None, on_model: Callable[[str,
     """
     client = client or connect()
     rows(client, "create table if not exists staging.transformed_files (table_name string, partition_date date, lsn int64)")
-    files = pending_files(client)
+    files, is_other = pending(client)
     statements = dbt.statements()
     if statements is None:
         began = perf_counter()
         dbt.run()
         return Transformed(files, {"dbt run": perf_counter() - began})
-    if not files:
+    if not is_other:
         return Transformed(0, {})
     seconds = {}
     for statement in statements:
@@ -52,15 +52,20 @@ def transform(*, client: bigquery.Client | None = None, on_model: Callable[[str,
     return Transformed(files, seconds)
 
 
-def pending_files(client: bigquery.Client) -> int:
-    """How many loaded files no finished transform has worked in."""
+def pending(client: bigquery.Client) -> tuple[int, bool]:
+    """How many loaded files no finished transform has worked in; and whether there is anything to work in, a new first partition included."""
     (row,) = rows(
         client,
-        """select count(*) as files from raw.lake_files as f
-           left join staging.transformed_files as d on f.table_name = d.table_name and f.partition_date = d.partition_date and f.lsn = d.lsn
-           where d.lsn is null""",
+        """with done as (select table_name, partition_date, lsn from staging.transformed_files)
+           select
+               (select count(*) from raw.lake_files as f
+                left join done as d on f.table_name = d.table_name and f.partition_date = d.partition_date and f.lsn = d.lsn
+                where d.lsn is null) as files,
+               (select count(*) from (select min(first_date) as first_date from raw.lake_manifests) as m
+                left join done as d on d.table_name = '(first partition)' and m.first_date = d.partition_date
+                where m.first_date is not null and d.lsn is null) as firsts""",
     )
-    return int(row.files)
+    return int(row.files), bool(row.files or row.firsts)
 
 
 def run_tests(*, client: bigquery.Client | None = None) -> list[Check]:

@@ -1,11 +1,21 @@
 -- One row a file of the lake that raw has and no finished transform has worked in: what this run is about.
+-- The first partition that was ever run stands among them when it is new, since the views hold no day before it.
 {{ config(materialized='table') }}
 
-select files.table_name, files.partition_date, files.lsn
-from {{ source('raw', 'lake_files') }} as files
+with loaded as (
+    select table_name, partition_date, lsn
+    from {{ source('raw', 'lake_files') }}
+    group by table_name, partition_date, lsn
+    union all
+    select '(first partition)' as table_name, first_date as partition_date, 0 as lsn
+    from (select min(first_date) as first_date from {{ source('raw', 'lake_manifests') }})
+    where first_date is not null
+)
+
+select loaded.table_name, loaded.partition_date, loaded.lsn
+from loaded
 left join {{ source('control', 'transformed_files') }} as done
-    on files.table_name = done.table_name
-    and files.partition_date = done.partition_date
-    and files.lsn = done.lsn
+    on loaded.table_name = done.table_name
+    and loaded.partition_date = done.partition_date
+    and loaded.lsn = done.lsn
 where done.lsn is null
-group by files.table_name, files.partition_date, files.lsn

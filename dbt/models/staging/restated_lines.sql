@@ -20,7 +20,7 @@ touched_products as (
     union all
     select v.product_id, touched.from_at
     from touched
-    inner join {{ ref('dim_products') }} as v on v.seller_id = touched.member_id and v.valid_to_at >= touched.from_at
+    inner join {{ ref('dim_products') }} as v on v.seller_id = touched.member_id
     where touched.dimension = 'sellers'
 ),
 
