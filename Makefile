@@ -3,7 +3,7 @@
 .DEFAULT_GOAL := help
 .PHONY: help demo test soak lint format lock lab up down clean install
 
-# the Python that makes .venv; else the first of these that is one of 3.11, 3.12, 3.13
+# the Python that makes .venv; else the one that made it, python3, or python3.13, 3.12, 3.11
 PYTHON ?=
 # words for pytest or jupyter: make test ARGS="-k scd2"
 ARGS ?=
@@ -48,7 +48,7 @@ clean: ## remove caches; .venv, data and reports stay
 	@find . -path ./.venv -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 
 install: ## make .venv, or bring it to the state of requirements.lock
-	@for python in "$(PYTHON)" python3 python3.13 python3.12 python3.11; do \
+	@for python in "$(PYTHON)" .venv/bin/python python3 python3.13 python3.12 python3.11; do \
 		if [ -n "$$python" ] && "$$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; then \
 			exec "$$python" tools/install.py; \
 		elif [ -n "$$python" ] && [ "$$python" = "$(PYTHON)" ]; then \

@@ -177,7 +177,7 @@ def run(what: str, command: list[object], watch: int = 0) -> None:
         try:
             follow(child, watch if watch and sys.stdout.isatty() else 0)
         except BaseException:
-            child.send_signal(signal.SIGINT)
+            child.terminate()
             child.wait()
             raise
         if child.returncode:
