@@ -100,6 +100,8 @@ def read_settings(*, with_stack: bool = True) -> Settings:
     except ValidationError as error:
         faults = "; ".join(f"RAINBOW_{'_'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors(include_input=False))
         raise SettingsError(f"settings cannot be used: {faults}") from None
+    except PermissionError as error:
+        raise SettingsError(f"{error.filename} belongs to another user: run this as that user, or set RAINBOW_HOME") from None
 
 
 @lru_cache(maxsize=1)
