@@ -22,6 +22,8 @@ def preview(table: str, partitions: PartitionRange, sql: str) -> pd.DataFrame:
         return pd.DataFrame()
     with connect_duckdb(lake) as duck:
         duck.execute(
-            "create view partition as select * from read_parquet($paths, hive_partitioning = false)".replace("$paths", repr(paths))
+            "create view partition as select * from read_parquet($paths, hive_partitioning = false, union_by_name = true)".replace(
+                "$paths", repr(paths)
+            )
         )
         return duck.sql(sql).df()

@@ -26,7 +26,7 @@ from rainbow.lake import manifest as manifests
 from rainbow.lake.files import DELETED, LSN, PARTITION, Lake, PartitionWriter, spool_file, sweep_spool
 from rainbow.lake.manifest import Manifest
 from rainbow.lake.read import connect as connect_duckdb
-from rainbow.lake.read import live_keys
+from rainbow.lake.read import live_keys, scan
 from rainbow.partitions.dates import PartitionRange, start_of
 from rainbow.source import reader
 from rainbow.source.connection import connect
@@ -204,7 +204,7 @@ def _unless_in_lake(job: _Extract, table: Table, day: date, batches: Iterator[pa
         different = duck.sql(
             f"""
             with old as (
-                select * exclude ({PARTITION}) from read_parquet($files)
+                select * exclude ({PARTITION}) from {scan(duck, table, "$files")}
                 qualify row_number() over (partition by {table.key}, {DELETED}, case when {DELETED} then updated_at end order by {LSN} desc) = 1
             ),
             last_seen as (

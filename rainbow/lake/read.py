@@ -18,6 +18,16 @@ def connect(lake: Lake | None = None) -> duckdb.DuckDBPyConnection:
     return connection
 
 
+def scan(connection: duckdb.DuckDBPyConnection, table: Table, files: str) -> str:
+    """What to select a table's rows from; ``files`` is a parameter of the query, or a quoted pattern.
+
+    Files are older than the declaration may be: a column that a file does not have is NULL there.
+    """
+    declared = f"declared_{table.name}"
+    connection.register(declared, schema_of(table).empty_table())
+    return f"(from read_parquet({files}, hive_partitioning = false, union_by_name = true) union all by name from {declared})"
+
+
 def connect_with_views(lake: Lake | None = None, tables: tuple[Table, ...] = TABLES) -> duckdb.DuckDBPyConnection:
     """An in-memory DuckDB with a view for each table of the lake; a table without files is an empty view."""
     lake = lake or Lake()
@@ -25,12 +35,14 @@ def connect_with_views(lake: Lake | None = None, tables: tuple[Table, ...] = TAB
     for table in tables:
         pattern = f"{table.name}/partition_date=*/*.parquet"
         if lake.fs.glob(lake.full(pattern)):
-            connection.execute(
-                f"create view {table.name} as select * from read_parquet('{lake.address(pattern)}', hive_partitioning = false)"
-            )
+            connection.execute(f"create view {table.name} as from {scan(connection, table, _quoted(lake.address(pattern)))}")
         else:
             connection.register(table.name, schema_of(table).empty_table())
     return connection
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
 
 
 def live_keys(lake: Lake, table: Table) -> pa.Array:

@@ -17,6 +17,7 @@ def mend() -> None:
     keep_no_past_states()
     remember_statements()
     export_to_folders()
+    load_columns_by_name()
 
 
 def work_without_network() -> None:
@@ -90,6 +91,16 @@ def export_to_folders() -> None:
         return replace(extract_options(properties), uri=uri)
 
     vars(executor)["_extract_export_options"] = extract_options_of_folders
+
+
+def load_columns_by_name() -> None:
+    """Let a Parquet file's columns go to the table's columns of the same name, in whatever order; one that the file lacks is NULL."""
+    from bqemulator.jobs import executor
+
+    def load(path: str, target: str, ctx: Any) -> None:
+        ctx.engine.execute(f"insert into {target} by name select * from read_parquet(?)", [path])
+
+    vars(executor)["_LOAD_FORMAT_HANDLERS"]["PARQUET"] = load
 
 
 def remember_statements() -> None:

@@ -21,6 +21,7 @@ from rainbow.lake import manifest as manifests
 from rainbow.lake.files import DELETED, LSN, PARTITION, Lake, LakeFile, schema_of
 from rainbow.lake.manifest import Manifest
 from rainbow.lake.read import connect as connect_duckdb
+from rainbow.lake.read import scan
 from rainbow.source.tables import BY_NAME, TABLES, Table
 from rainbow.types import bigquery_type
 from rainbow.warehouse.client import connect
@@ -119,7 +120,7 @@ def _statements(client: bigquery.Client) -> Iterator[str]:
         if table.name not in have:
             listed = ", ".join(f"{name} {type_}" for name, type_ in columns.items())
             yield f"create table if not exists raw.{table.name} ({listed}) partition by {PARTITION} cluster by {table.key}"
-        for name in columns.keys() - have[table.name] if table.name in have else ():
+        for name in [c for c in columns if c not in have[table.name]] if table.name in have else ():
             yield f"alter table raw.{table.name} add column if not exists {name} {columns[name]}"
 
 
@@ -215,7 +216,7 @@ def check_loaded(partitions: dict[str, set[date]], *, lake: Lake | None = None, 
         for table, days in tables.items():
             paths = [lake.address(path) for day in sorted(days) for path in lake.partition(table.name, day)]
             if paths:
-                cursor = duck.execute(_sums(table, "read_parquet($paths, hive_partitioning = false)", "varchar"), {"paths": paths})
+                cursor = duck.execute(_sums(table, scan(duck, table, "$paths"), "varchar"), {"paths": paths})
             else:
                 duck.register("no_rows", schema_of(table).empty_table())
                 cursor = duck.execute(_sums(table, "no_rows", "varchar"))
