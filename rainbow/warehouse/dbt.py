@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -125,9 +126,12 @@ def _environment() -> Iterator[None]:
     }
     before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)
+    # dbt leaves semaphores to a process of multiprocessing's, which would warn of them when all is over
+    sys.warnoptions.append("ignore:resource_tracker")
     try:
         yield
     finally:
+        sys.warnoptions.remove("ignore:resource_tracker")
         for name, value in before.items():
             if value is None:
                 os.environ.pop(name, None)

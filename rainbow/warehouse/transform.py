@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rainbow.checks import Check
 from rainbow.warehouse import dbt
 from rainbow.warehouse.client import connect
-from rainbow.warehouse.sql import rows
+from rainbow.warehouse.sql import one_line, rows
 
 if TYPE_CHECKING:
     from google.cloud import bigquery
@@ -33,8 +33,12 @@ def transform(*, client: bigquery.Client | None = None, on_model: Callable[[str,
     """
     client = client or connect()
     rows(client, "create table if not exists staging.transformed_files (table_name string, partition_date date, lsn int64)")
-    files, is_other = pending(client)
     statements = dbt.statements()
+    if statements is not None and not is_whole(client, statements):
+        # without one of its tables the history is not to be trusted, so all of it is worked out anew from raw
+        rows(client, "delete from staging.transformed_files where true")
+        statements = None
+    files, is_other = pending(client)
     if statements is None:
         began = perf_counter()
         dbt.run()
@@ -50,6 +54,13 @@ def transform(*, client: bigquery.Client | None = None, on_model: Callable[[str,
             if on_model:
                 on_model(statement.name, seconds[statement.name])
     return Transformed(files, seconds)
+
+
+def is_whole(client: bigquery.Client, statements: Sequence[dbt.Statement]) -> bool:
+    """Whether every table and view that dbt makes is there."""
+    with one_line("listing of tables"):
+        there = {table.table_id for dataset in ("staging", "warehouse") for table in client.list_tables(dataset)}
+    return there >= {statement.name for statement in statements if statement.kind == "model"}
 
 
 def pending(client: bigquery.Client) -> tuple[int, bool]:
