@@ -24,6 +24,7 @@ from rainbow.olap.fingerprint import Days, Laid, lay, of_bigquery, of_clickhouse
 from rainbow.warehouse import dbt
 from rainbow.warehouse.client import connect as connect_bigquery
 from rainbow.warehouse.sql import one_line, rows
+from rainbow.warehouse.transform import pending
 
 if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
@@ -84,9 +85,12 @@ def publish(
         clickhouse.command(f"create database if not exists {database}")
     models = {s.name: s for s in dbt.statements() or ()}
     watermark = watermark_of(warehouse)
+    if not models or pending(warehouse)[1]:
+        raise DataError("what is loaded has not been transformed yet: run the transform step, then publish")
     there = watermarks(clickhouse)
     stale = [lay(models[name]) for name in (*DIMENSIONS, *VIEWS) if there.get(name, {}).get("data_version") != watermark.data_version]
     if not stale:
+        serve(clickhouse)
         return Published(watermark, {})
     known = [t for t in stale if there.get(t.model.name, {}).get("layout") == _layout(t)]
     wanted, found = of_bigquery(warehouse, stale), of_clickhouse(clickhouse, known)
@@ -101,8 +105,7 @@ def publish(
             counts[table.model.name] = count
             if on_table:
                 on_table(table.model.name, count)
-    if not {t.model.name for t in stale} <= there.keys():
-        serve(clickhouse)
+    serve(clickhouse, anew=len(known) < len(stale))
     return Published(watermark, counts)
 
 
@@ -228,8 +231,11 @@ def clickhouse_column(type_: str, *, nullable: bool) -> str:
     return f"Nullable({plain})" if nullable else plain
 
 
-def serve(clickhouse: Client) -> None:
-    """Make the views that charts read: the batch views, and the watermark of each."""
+def serve(clickhouse: Client, *, anew: bool = False) -> None:
+    """Make the views that charts read, if one is not there or ``anew``: the batch views, and the watermark of each."""
+    found = clickhouse.query("select name from system.tables where database = 'serving'").result_rows
+    if {name for (name,) in found} >= {*VIEWS, "watermark"} and not anew:
+        return
     for name in VIEWS:
         clickhouse.command(f"create or replace view serving.{name} as select * from batch.{name}")
     clickhouse.command(
