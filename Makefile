@@ -20,10 +20,10 @@ demo: install ## live through 37 days of a shop and show its reports; about ten 
 	@$(BIN)/rainbow demo $(ARGS)
 
 test: install ## all tests, on real services
-	@$(BIN)/pytest -n 2 --dist worksteal $(ARGS)
+	@$(BIN)/pytest -n 2 --dist loadgroup $(ARGS)
 
 soak: install ## the same tests with larger numbers, and the long ones
-	@$(BIN)/pytest -n 2 --dist worksteal --soak $(ARGS)
+	@$(BIN)/pytest -n 2 --dist loadgroup --soak $(ARGS)
 
 lint: install ## ruff, mypy, sqlfluff and nbstripout: say what is wrong, change nothing
 	@$(BIN)/python tools/lint.py

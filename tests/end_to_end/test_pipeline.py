@@ -1,0 +1,192 @@
+"""A slice of the real shop, lived through and run as a person runs it: by the command line, in processes of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.integration.homes import Home
+from tests.stack_keeper import keep
+
+pytestmark = [pytest.mark.services, pytest.mark.xdist_group("pipeline")]
+
+FIRST, LAST = "2017-11-23", "2017-11-24"
+Digests = dict[str, list[object]]
+
+
+@dataclass
+class Shop:
+    """A home in which the demo has lived through two days, and what it said."""
+
+    home: Home
+    reports: Path
+    said: subprocess.CompletedProcess[str]
+
+    def apart(self, name: str) -> dict[str, str]:
+        """The environment of another lake and another warehouse over the same source."""
+        lake = self.home.path / f"lake-{name}"
+        return {
+            "RAINBOW_LAKE_URL": f"file://{lake}",
+            "RAINBOW_BIGQUERY_PROJECT": name,
+            "RAINBOW_REPORTS_DIR": str(self.home.path / f"reports-{name}"),
+        }
+
+
+@pytest.fixture(scope="module")
+def shop() -> Iterator[Shop]:
+    with tempfile.TemporaryDirectory(prefix="rainbow-") as folder:
+        path = Path(folder).resolve()
+        keep(path)
+        home = Home(path, {"RAINBOW_REPORTS_DIR": str(path / "reports")})
+        try:
+            yield Shop(home, path / "reports", home.run("demo", "--until", LAST))
+        finally:
+            home.run("down")
+
+
+def contents(shop: Shop, name: str) -> Digests:
+    """A digest of every table of a warehouse."""
+    environment = {**os.environ, "RAINBOW_HOME": str(shop.home.path), **shop.apart(name)}
+    script = Path(__file__).with_name("contents.py")
+    answer = subprocess.run([sys.executable, str(script)], env=environment, capture_output=True, text=True, check=False)
+    assert answer.returncode == 0, answer.stderr
+    digests: Digests = json.loads(answer.stdout)
+    assert len(digests) == 10 + 14
+    return digests
+
+
+@pytest.fixture(scope="module")
+def undisturbed(shop: Shop) -> Digests:
+    """The tables after both days were run one by one over the shop as it stands after them."""
+    done = shop.home.run("backfill", FIRST, LAST, "--force", **shop.apart("daily"))
+    assert done.returncode == 0, done.stderr
+    return contents(shop, "daily")
+
+
+def test_the_demo_ends_equal_to_the_data_set_to_the_cent(shop: Shop) -> None:
+    assert shop.said.returncode == 0, shop.said.stderr
+    assert "equal to the cent" in shop.said.stdout
+    assert shop.said.stderr == ""
+
+
+def test_every_day_has_a_report_and_its_executed_notebooks(shop: Shop) -> None:
+    for day in (FIRST, LAST):
+        folder = shop.reports / day
+        assert (folder / "sales.html").stat().st_size < 2_000_000
+        for name in ("extract", "load", "transform", "validate", "publish", "total_sales", "customer_ranking"):
+            cells = json.loads((folder / f"{name}.ipynb").read_text())["cells"]
+            outputs = [output for cell in cells if cell["cell_type"] == "code" for output in cell["outputs"]]
+            assert outputs
+            assert all(output["output_type"] != "error" for output in outputs)
+    index = (shop.reports / "index.html").read_text()
+    assert f"{FIRST}/sales.html" in index
+    assert f"{LAST}/publish.html" in index
+
+
+def test_the_demo_run_again_changes_nothing_and_says_so(shop: Shop) -> None:
+    before = {path: path.stat().st_mtime_ns for path in (shop.home.path / "lake").rglob("*.parquet")}
+    again = shop.home.run("demo", "--until", LAST)
+    assert again.returncode == 0
+    assert "nothing was changed" in again.stdout
+    assert {path: path.stat().st_mtime_ns for path in (shop.home.path / "lake").rglob("*.parquet")} == before
+
+
+def test_no_password_is_in_a_notebook_a_report_a_log_or_the_ledger(shop: Shop) -> None:
+    passwords = set(re.findall(r"//[^:]*:([^@]+)@", (shop.home.path / "stack.env").read_text()))
+    assert len(passwords) == 3
+    looked = 0
+    for path in shop.home.path.rglob("*"):
+        if not path.is_file() or path.name in ("stack.env",) or "password" in path.name or "/data/" in str(path):
+            continue
+        looked += 1
+        content = path.read_bytes()
+        assert not [p for p in passwords if p.encode() in content], path
+    assert looked > 50
+
+
+def test_one_run_for_all_days_gives_the_same_tables_as_a_run_a_day(shop: Shop, undisturbed: Digests) -> None:
+    done = shop.home.run("backfill", FIRST, LAST, "--force", "--mode", "single-run", **shop.apart("single"))
+    assert done.returncode == 0, done.stderr
+    found = contents(shop, "single")
+    # the range's first day takes the baseline, so it is the same day in both
+    assert found == undisturbed
+
+
+def test_a_backfill_killed_at_any_moment_ends_equal_to_an_undisturbed_one(shop: Shop, undisturbed: Digests, sized: object) -> None:
+    environment = {**os.environ, "RAINBOW_HOME": str(shop.home.path), **shop.apart("killed")}
+    command = [sys.executable, "-c", "from rainbow.cli import main; main()", "backfill", FIRST, LAST, "--force"]
+    moments = random.Random(5)
+    for _ in range(sized(2, 20)):  # type: ignore[operator]
+        process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(moments.uniform(2, 22))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    done = shop.home.run("backfill", FIRST, LAST, "--force", **shop.apart("killed"))
+    assert done.returncode == 0, done.stderr
+    assert contents(shop, "killed") == undisturbed
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("run", "2017-02-30"), "is not a day"),
+        (("run", "2999-01-01"), "lies in the future"),
+        (("backfill", "2017-12-02", "2017-12-01"), "ends before it starts"),
+        (("backfill", FIRST, LAST, "--mode", "sideways", "--force"), "no mode"),
+        (("query", "--on", "cellar", "select 1"), "no store"),
+        (("query", "--on", "source", "delete from orders"), "source refuses"),
+        (("query", "--on", "lake", "copy orders to 'x.csv'"), "for reading only"),
+        (("query", "--on", "warehouse", "delete from raw.orders where true"), "for reading only"),
+        (("query", "--on", "olap", "drop table batch.total_sales"), "refuses"),
+    ],
+)
+def test_bad_input_is_one_line_that_says_what_to_do(shop: Shop, words: tuple[str, ...], said: str) -> None:
+    answer = shop.home.run(*words)
+    assert answer.returncode == 1
+    assert answer.stdout == ""
+    assert len(answer.stderr.strip().splitlines()) == 1
+    assert said in answer.stderr
+
+
+def test_a_second_run_at_the_same_time_is_refused(shop: Shop) -> None:
+    import fcntl
+
+    with (shop.home.path / "batch.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        answer = shop.home.run("run", LAST)
+    assert answer.returncode == 1
+    assert "another run is under way" in answer.stderr
+
+
+def test_a_stopped_service_is_one_line_and_the_same_command_goes_on_later(shop: Shop) -> None:
+    shop.home.run("down", "bigquery")
+    answer = shop.home.run("run", LAST)
+    shop.home.run("up")
+    assert answer.returncode == 1
+    assert len(answer.stderr.strip().splitlines()) == 1
+    assert "bigquery" in answer.stderr.lower()
+    assert shop.home.run("run", LAST).returncode == 0
+
+
+def test_a_dropped_warehouse_is_made_again_from_the_lake(shop: Shop, undisturbed: Digests) -> None:
+    code = (
+        "from rainbow.warehouse.client import connect\nclient = connect()\n"
+        "for dataset in ('raw', 'staging', 'warehouse'): client.delete_dataset(dataset, delete_contents=True)"
+    )
+    environment = {**os.environ, "RAINBOW_HOME": str(shop.home.path), **shop.apart("daily")}
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True)
+    done = shop.home.run("run", LAST, **shop.apart("daily"))
+    assert done.returncode == 0, done.stderr
+    assert contents(shop, "daily") == undisturbed
