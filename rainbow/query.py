@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import logging
+import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -14,6 +15,9 @@ from rainbow.errors import DataError, RainbowError, ServiceError
 
 Store = Literal["source", "lake", "warehouse", "olap"]
 STORES: tuple[Store, ...] = ("source", "lake", "warehouse", "olap")
+
+
+_READS = re.compile(r"(\s|\(|--[^\n]*\n|/\*.*?\*/)*(select|with|show|desc|describe|exists|explain)\b", re.IGNORECASE | re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,10 @@ def query(store: Store, sql: str) -> Answer:
     """Run a statement that reads. Raises DataError when the store refuses it, a write included; ServiceError when it does not answer."""
     if store not in STORES:
         raise RainbowError(f"there is no store {store!r}: use one of {', '.join(STORES)}")
-    return {"source": _source, "lake": _lake, "warehouse": _warehouse, "olap": _olap}[store](sql.strip().rstrip(";"))
+    text = sql.strip().rstrip(";").strip()
+    if not text:
+        raise DataError('the query is empty: write one, for example "select 1"')
+    return {"source": _source, "lake": _lake, "warehouse": _warehouse, "olap": _olap}[store](text)
 
 
 def _source(sql: str) -> Answer:
@@ -105,6 +112,9 @@ def _olap(sql: str) -> Answer:
 
     from rainbow.olap.client import connect
 
+    # readonly lets KILL and SYSTEM pass
+    if not _READS.match(sql):
+        raise DataError("ClickHouse is for reading only: begin the query with select, with, show, describe, exists or explain")
     try:
         result = connect().query(sql, settings={"readonly": 1})
     except ClickHouseError as error:
