@@ -64,10 +64,11 @@ def run_of(partitions: PartitionRange) -> Iterator[str]:
 
 
 def partitions_of(partition_date: str | date | None, partition_end: str | date | None = None) -> PartitionRange:
-    """The partitions that a notebook's parameters name; ``latest`` or None is the newest one extracted, or else yesterday."""
+    """The partitions that a notebook's parameters name; ``latest`` or None is the other one's day, or the newest one extracted, or else yesterday."""
+    if partition_date in (None, LATEST) and partition_end not in (None, LATEST):
+        partition_date = partition_end
     if partition_date in (None, LATEST):
-        newest = manifests.newest(Lake())
-        partition_date = newest.last if newest else today() - timedelta(days=1)
+        partition_date = manifests.latest_partition(Lake()) or today() - timedelta(days=1)
     if partition_end in (None, LATEST):
         partition_end = partition_date
     assert partition_date is not None

@@ -90,7 +90,7 @@ def query(sql: str, parameters: Mapping[str, Any] | None = None) -> list[Row]:
 
 
 def scope(view: str, partition_date: date | str | None) -> Scope:
-    """The scope of a view's report for a partition; None takes the last complete one, the watermark's day.
+    """The scope of a view's report for a partition; None and ``latest`` take the last complete one, the watermark's day.
 
     Raises PartitionError when ``partition_date`` is no date.
     """
@@ -108,8 +108,10 @@ def scope(view: str, partition_date: date | str | None) -> Scope:
 def _day(partition_date: date | str | None) -> date | None:
     if isinstance(partition_date, datetime):
         return partition_date.date()
-    if isinstance(partition_date, date) or not partition_date:
-        return partition_date or None
+    if partition_date == "latest" or not partition_date:
+        return None
+    if isinstance(partition_date, date):
+        return partition_date
     try:
         return date.fromisoformat(partition_date)
     except ValueError:

@@ -12,6 +12,8 @@ from rich.console import Console
 
 from rainbow.errors import RainbowError
 
+INTERRUPTED = 130
+
 app = typer.Typer(
     name="rainbow",
     help="Rainbow Workbench: a lambda architecture for an e-commerce shop.",
@@ -35,19 +37,30 @@ def _run() -> int:
     try:
         app()
     except SystemExit as end:
+        # the command line's library turns Ctrl-C into this
+        if end.code == INTERRUPTED:
+            _say("interrupted; the same command goes on where this one stopped")
         return end.code if isinstance(end.code, int) else int(end.code is not None)
-    except RainbowError as error:
-        _say(str(error))
-        return 1
-    except KeyboardInterrupt:
-        _say("interrupted; the same command goes on where this one stopped")
-        return 130
-    except OSError as error:
-        if error.errno != errno.ENOSPC:
+    except Exception as error:
+        if reason := _of_a_full_disk(error):
+            _say(f"the disk is full ({reason}): free some space, then run the same command again")
+        elif isinstance(error, RainbowError):
+            _say(str(error))
+        else:
             raise
-        _say(f"the disk is full ({error.filename or error.strerror}): free some space, then run the same command again")
         return 1
     return 0
+
+
+def _of_a_full_disk(error: BaseException | None) -> str | None:
+    """What says that a file could not grow, in an error or in what it came from: the system's word, or SQLite's, which keeps the ledger."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            return str(error.filename or error.strerror)
+        if type(error).__name__ == "OperationalError" and str(error) in ("database or disk is full", "disk I/O error"):
+            return "the ledger"
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def _say(line: str) -> None:

@@ -69,7 +69,7 @@ def extract(
         taken_at = datetime.now(UTC)
         snapshot = _after(last, reader.begin_snapshot(connection))
         reader.check_moments(connection, tables)
-        horizon = max(partitions.end, last.partitions.end if last else partitions.end, _horizon(lake))
+        horizon = start_of(max(partitions.last, manifests.latest_partition(lake) or partitions.last) + timedelta(days=1))
         job = _Extract(connection, lake, partitions, snapshot, last, horizon, reader.has_deletions(connection))
         writers: list[PartitionWriter] = []
         for table in tables:
@@ -92,12 +92,6 @@ def _after(last: Manifest | None, snapshot: Snapshot) -> Snapshot:
     """The snapshot at a position of its own: a source that stands still has one position for all extracts, and load, transform and
     history know an extract's rows by it. The next change of the source is many bytes further on."""
     return snapshot if last is None else replace(snapshot, lsn=max(snapshot.lsn, last.lsn + 1))
-
-
-def _horizon(lake: Lake) -> datetime:
-    """The end of the latest partition that was ever extracted; what lies beyond it is left to its own day."""
-    days = [date.fromisoformat(name[17:27]) for name in manifests.names(lake)]
-    return start_of(max(days) + timedelta(days=1)) if days else datetime.min.replace(tzinfo=UTC)
 
 
 def _write_table(job: _Extract, table: Table) -> Iterator[PartitionWriter]:

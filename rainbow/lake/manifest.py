@@ -116,3 +116,8 @@ def newest(lake: Lake) -> Manifest | None:
     """The last extract's manifest; None before the first."""
     all_names = names(lake)
     return read(lake, all_names[-1]) if all_names else None
+
+
+def latest_partition(lake: Lake) -> date | None:
+    """The latest day that was ever extracted, whatever was extracted last; None before the first extract."""
+    return max((date.fromisoformat(name[17:27]) for name in names(lake)), default=None)

@@ -72,10 +72,9 @@ def _build(partitions: PartitionRange, on_step: OnStep | None) -> None:
     from ploomber.spec import DAGSpec
 
     env = {
-        "partition_date": str(partitions.first),
-        "partition_end": str(partitions.last),
-        "report_date": str(partitions.last),
-        "folder": str(_folder(partitions)),
+        "partition_date": str(partitions.last),
+        "partition_start": str(partitions.first),
+        "reports": str(settings().reports_dir),
     }
     with _working_in(PROJECT_ROOT), _quiet():
         dag = DAGSpec(str(PROJECT_ROOT / "pipeline.yaml"), env=env).to_dag()

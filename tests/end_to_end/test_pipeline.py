@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from rainbow.settings import PROJECT_ROOT
 from tests.integration.homes import Home
 from tests.stack_keeper import keep
 
@@ -190,3 +191,58 @@ def test_a_dropped_warehouse_is_made_again_from_the_lake(shop: Shop, undisturbed
     done = shop.home.run("run", LAST, **shop.apart("daily"))
     assert done.returncode == 0, done.stderr
     assert contents(shop, "daily") == undisturbed
+
+
+def by_hand(shop: Shop, *words: str) -> subprocess.CompletedProcess[str]:
+    """A command that is not ours, in the project's folder."""
+    environment = {**os.environ, "RAINBOW_HOME": str(shop.home.path), "RAINBOW_REPORTS_DIR": str(shop.reports)}
+    tool = Path(sys.executable).with_name(words[0])
+    return subprocess.run([str(tool), *words[1:]], cwd=PROJECT_ROOT, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_ploomber_builds_the_partition_it_is_told_and_else_the_newest(shop: Shop) -> None:
+    folder = shop.home.path / "by-hand"
+    for words, name in ((("--env--partition_date", FIRST), FIRST), ((), "latest")):
+        built = by_hand(shop, "ploomber", "build", *words, "--env--reports", str(folder))
+        assert built.returncode == 0, built.stderr[-2000:]
+        assert (folder / name / "sales.html").exists()
+        assert f"extract {FIRST if words else LAST}: nothing new" in (folder / name / "extract.ipynb").read_text()
+
+
+def test_a_notebook_runs_by_papermill_alone(shop: Shop) -> None:
+    out = shop.home.path / "out.ipynb"
+    ran = by_hand(shop, "papermill", "notebooks/batch/extract.ipynb", str(out), "-p", "partition_date", FIRST)
+    assert ran.returncode == 0, ran.stderr[-2000:]
+    assert f"extract {FIRST}: nothing new" in out.read_text()
+
+
+def test_ctrl_c_is_one_line_and_holds_up_no_one(shop: Shop) -> None:
+    environment = {**os.environ, "RAINBOW_HOME": str(shop.home.path), "RAINBOW_REPORTS_DIR": str(shop.reports)}
+    command = [sys.executable, "-c", "from rainbow.cli import main; main()", "backfill", FIRST, LAST, "--force"]
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    begun = time.monotonic()
+    while not re.search(rf"process {process.pid}$", (shop.home.path / "batch.lock").read_text()):
+        assert time.monotonic() - begun < 60
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert said.splitlines() == ["rainbow: interrupted; the same command goes on where this one stopped"]
+    assert shop.home.run("run", FIRST).returncode == 0
+
+
+def test_a_full_disk_is_one_line(shop: Shop) -> None:
+    """No file may grow past 30 kB, as on a disk that is full; the ledger is the first that would."""
+    import resource
+
+    done = subprocess.run(
+        [sys.executable, "-c", "from rainbow.cli import main; main()", "run", LAST],
+        env={**os.environ, "RAINBOW_HOME": str(shop.home.path), "RAINBOW_REPORTS_DIR": str(shop.reports)},
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000)),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr.strip().splitlines() == ["rainbow: the disk is full (the ledger): free some space, then run the same command again"]
+    assert shop.home.run("run", LAST).returncode == 0

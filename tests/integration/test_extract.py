@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -380,15 +381,19 @@ extract.extract(PartitionRange(day, day))
 """
 
 
-def run_and_die(moment: str, day: object) -> None:
-    """An extract of a process of its own, which is killed at this moment."""
+def _in_a_process(code: str, *words: object) -> subprocess.CompletedProcess[str]:
     environment = {
         **os.environ,
         "RAINBOW_POSTGRES_URL": settings().url_of("postgres"),
         "RAINBOW_LAKE_URL": settings().lake,
         "RAINBOW_HOME": str(settings().home),
     }
-    done = subprocess.run([sys.executable, "-c", _DIE, moment, str(day)], env=environment, capture_output=True, text=True, check=False)
+    return subprocess.run([sys.executable, "-c", code, *map(str, words)], env=environment, capture_output=True, text=True, check=False)
+
+
+def run_and_die(moment: str, day: object) -> None:
+    """An extract of a process of its own, which is killed at this moment."""
+    done = _in_a_process(_DIE, moment, day)
     assert done.returncode == -signal.SIGKILL, done.stderr
 
 
@@ -468,6 +473,37 @@ def test_a_source_that_does_not_answer_is_one_line(lake: Lake, monkeypatch: pyte
     assert "secret" not in str(error.value)
 
 
+_FULL = """
+import resource, sys
+from datetime import date
+from rainbow.lake.extract import extract
+from rainbow.partitions.dates import PartitionRange
+
+day = date.fromisoformat(sys.argv[1])
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+try:
+    extract(PartitionRange(day, day))
+except OSError as error:
+    print(error.errno)
+"""
+
+
+def test_a_full_disk_leaves_nothing_in_the_lake_and_the_next_run_makes_it_good(small_shop: Connection, lake: Lake) -> None:
+    """No file may grow past 20 kB, as on a disk that is full."""
+    open_shop(small_shop)
+    small_shop.execute(
+        "insert into customers select n, md5(n::text) || md5((n * 7)::text), %(at)s, %(at)s from generate_series(2, 2000) n",
+        {"at": at(DAY_1)},
+    )
+    done = _in_a_process(_FULL, DAY_1)
+    assert done.stdout.strip() == str(errno.EFBIG), done.stderr
+    assert manifests.names(lake) == []
+    assert parquet_files(lake) == {}
+    made = extract(days(DAY_1))
+    assert {file.table: file.rows for file in made.files}["customers"] == 2000
+    assert not list((settings().home / "tmp").glob("*/*"))
+
+
 _MEASURE = """
 import resource, sys
 from datetime import date
@@ -494,9 +530,7 @@ def test_memory_does_not_grow_with_the_table(small_shop: Connection, lake: Lake)
                select n, 1, 1, 2, 10.5, 21, 1, %(at)s, %(at)s from generate_series(%(first)s, %(last)s) n""",
             {"at": at(day), "first": first, "last": last},
         )
-    environment = {**os.environ, "RAINBOW_POSTGRES_URL": settings().url_of("postgres"), "RAINBOW_LAKE_URL": settings().lake}
-    command = [sys.executable, "-c", _MEASURE, str(DAY_1), str(DAY_2)]
-    grown = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    grown = _in_a_process(_MEASURE, DAY_1, DAY_2)
     made = manifests.newest(lake)
     assert made is not None
     assert made.rows == 600_000
