@@ -97,7 +97,7 @@ def in_groups(random: Random, seen: list[Observation]) -> list[list[Observation]
 
 def test_any_order_and_grouping_gives_the_same_rows_and_keys_as_all_at_once(made_warehouse: Any, sized: Callable[[int, int], int]) -> None:
     @laws(
-        max_examples=sized(5, 300),
+        max_examples=sized(3, 300),
         phases=[Phase.explicit, Phase.generate],
         suppress_health_check=list(HealthCheck),
         derandomize=sized(1, 0) == 1,
@@ -170,10 +170,16 @@ def quiet_day(history: History, n: int) -> None:
         history.see("orders", key, at(day), customer_id=n + 1).see("orderdetails", key, at(day), order_id=key, product_id=n + 1)
 
 
-def test_a_transform_cut_short_after_any_statement_and_run_again_is_as_if_undisturbed(history: History) -> None:
+def test_a_transform_cut_short_after_any_statement_and_run_again_is_as_if_undisturbed(
+    history: History, sized: Callable[[int, int], int]
+) -> None:
+    """Working tables are made from what lasts, so a cut counts where a statement has changed what lasts; all of these in soak."""
     models = [s for s in dbt.statements() or () if s.kind == "model" and not s.fixed]
     lasting = [number for number, model in enumerate(models, start=1) if model.sql.startswith("merge")]
     assert models[lasting[-1] - 1].name == "transformed_files"
+    chosen = {"dim_products", "sales_lines", "fact_sales", "customer_ranking", "customer_order_total", "transformed_files"}
+    lasting = [cut for cut in lasting if models[cut - 1].name in chosen or sized(0, 1)]
+    assert len(lasting) >= len(chosen)
     history.members(BEFORE)
     for cut in lasting:
         quiet_day(history, 10 * cut)
