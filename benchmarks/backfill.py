@@ -205,14 +205,13 @@ def drop_warehouse() -> None:
 
 
 def prepare_warehouse() -> None:
-    from rainbow.warehouse import dbt, load
+    from rainbow.warehouse import load
     from rainbow.warehouse.client import connect
-    from rainbow.warehouse.sql import rows
+    from rainbow.warehouse.transform import transform
 
     client = connect()
     load.prepare(client)
-    rows(client, "create table if not exists staging.transformed_files (table_name string, partition_date date, lsn int64)")
-    dbt.run()
+    transform(client=client)
 
 
 if __name__ == "__main__":

@@ -96,9 +96,24 @@ when not matched then insert ({{ columns | join(', ') }}) values ({% for column 
 {%- endmacro %}
 
 
-{#- Rows whose `column` is one of those that another model lists. -#}
-{% macro existing_of(column, listed_in) -%}
+{#-
+  Rows whose `column` is one of those that another model lists; where the model is made anew, also those of the days from then on.
+
+  `day` gives the day of a row `e`; a model that is made anew along with another one names that in `together_with`.
+-#}
+{% macro existing_of(column, listed_in, day, together_with=none) -%}
     select e.*, true as in_scope
     from {{ this }} as e
     where e.{{ column }} in (select {{ column }} from {{ ref(listed_in) }})
+    union all
+    select e.*, true as in_scope
+    from {{ this }} as e
+    inner join ({{ rebuilt(together_with or this.identifier) }}) as r on {{ day }} >= r.from_date
+    where e.{{ column }} not in (select {{ column }} from {{ ref(listed_in) }})
+{%- endmacro %}
+
+
+{#- One row, the day from which on a model is made anew, if that is asked for; else none. -#}
+{% macro rebuilt(model) -%}
+    select min(partition_date) as from_date from {{ ref('changed_files') }} where table_name = '(rebuild) {{ model }}' having count(*) > 0
 {%- endmacro %}

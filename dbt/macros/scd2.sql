@@ -5,13 +5,22 @@
   day costs by its changes, and the result depends on the set of observations alone. See DESIGN, "History that can be trusted".
 -#}
 
-{#- Which of the dimension's rows are compared: those that were valid when the touched period began, and later ones. -#}
+{#-
+  Which of the dimension's rows are compared: those that were valid when the touched period began, and later ones; where the
+  dimension is made anew, also those of members that raw does not know.
+-#}
 {% macro existing_versions(dimension, id) -%}
     select e.*, e.valid_from_at >= m.from_at as in_scope
     from {{ this }} as e
     inner join {{ ref('touched_members') }} as m
         on m.dimension = '{{ dimension }}' and e.{{ id }} = m.member_id
     where e.valid_to_at >= m.from_at
+    union all
+    select e.*, true as in_scope
+    from {{ this }} as e
+    inner join ({{ rebuilt(this.identifier) }}) as r on e.valid_from >= r.from_date
+    where e.{{ id }} >= 0
+        and e.{{ id }} not in (select member_id from {{ ref('touched_members') }} where dimension = '{{ dimension }}')
     union all
     select e.*, false as in_scope
     from {{ this }} as e

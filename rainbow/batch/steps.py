@@ -8,15 +8,17 @@ from datetime import date
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from rainbow.batch.context import partitions_of, run_of
+from rainbow.batch.context import partitions_of, run_of, within
 from rainbow.checks import Check, require
 from rainbow.lake.extract import extract as extract_partitions
 from rainbow.olap import publish as publishing
-from rainbow.partitions.dates import PartitionRange
+from rainbow.partitions.dates import PartitionRange, parse_partition
 from rainbow.partitions.ledger import Ledger
 from rainbow.source.tables import TABLES
 from rainbow.warehouse import load as loading
+from rainbow.warehouse import rebuild as rebuilding
 from rainbow.warehouse import transform as transforming
+from rainbow.warehouse.client import connect
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -102,6 +104,19 @@ def transform(partition_date: Day = None, partition_end: Day = None) -> Step:
         made = tuple({"model": model, "seconds": round(seconds, 3)} for model, seconds in done.seconds.items())
         note = f"{done.files} files worked in by {len(done.seconds)} models" if done.seconds else "nothing new"
         return Step("transform", partitions, made, perf_counter() - began, note=note)
+
+
+def rebuild(models: Sequence[str], start: Day = None) -> list[Step]:
+    """Make models of the warehouse anew from ``raw``, from the partition ``start`` on or all of them, and test and publish the result.
+
+    Raises DataError for a model that cannot be made anew, CheckError when a test fails; nothing is published then.
+    """
+    names = rebuilding.named(models)
+    first = None if start is None else parse_partition(start)
+    partitions = partitions_of(None)
+    with run_of(partitions) as run, within(run):
+        rebuilding.request(connect(), names, first)
+        return [step(partitions.first, partitions.last) for step in (transform, validate, publish)]
 
 
 def validate(partition_date: Day = None, partition_end: Day = None) -> Step:

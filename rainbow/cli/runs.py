@@ -1,4 +1,4 @@
-"""``rainbow run``, ``rainbow backfill``, ``rainbow query`` and ``rainbow demo``: the batch layer's work and what came of it."""
+"""``rainbow run``, ``rainbow backfill``, ``rainbow rebuild``, ``rainbow query`` and ``rainbow demo``: the batch layer's work and what came of it."""
 
 from __future__ import annotations
 
@@ -39,6 +39,16 @@ are left alone. After a crash, the same command goes on where it stopped.
   rainbow backfill 2017-11-23 2017-12-29 --mode single-run
 """
 
+_REBUILD_HELP = """
+Make models of the warehouse anew from raw alone, then test and publish them:
+dimensions, the fact, batch views. Rows and keys come out as they were, unless
+something was wrong with them.
+
+\b
+  rainbow rebuild dim_products
+  rainbow rebuild dim_products fact_sales --from 2017-12-01
+"""
+
 _QUERY_HELP = """
 Ask a store, for reading only: the source (PostgreSQL), the lake (DuckDB over
 its Parquet files), the warehouse (BigQuery, raw and staging too) or the olap
@@ -61,6 +71,7 @@ def add_to(app: typer.Typer) -> None:
     """Add this module's commands to the command line."""
     app.command(help=_RUN_HELP)(run)
     app.command(help=_BACKFILL_HELP)(backfill)
+    app.command(help=_REBUILD_HELP)(rebuild)
     app.command(help=_QUERY_HELP)(query)
     app.command(help=_DEMO_HELP)(demo)
 
@@ -89,6 +100,18 @@ def backfill(
     if done and not quiet:
         _console().print(f"{done} of {len(partitions)} partitions are done already" + ("" if days else ": nothing to do"))
     _run_all(days, mode, quiet)
+
+
+def rebuild(
+    models: Annotated[list[str], typer.Argument(metavar="MODEL...", help="Which models, e.g. dim_products or batch/total_sales.")],
+    start: Annotated[str | None, typer.Option("--from", metavar="DAY", help="Only what is valid, or sold, from this day on.")] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Make models anew; see ``_REBUILD_HELP``."""
+    from rainbow import batch
+
+    for step in batch.rebuild(models, start):
+        _console(quiet).print(f"{step.name:<10} {step.seconds:6.1f} s  {step.note}")
 
 
 def query(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from graphlib import TopologicalSorter
@@ -31,11 +31,13 @@ PROJECT = PROJECT_ROOT / "dbt"
 class Statement:
     """What dbt sends for a model or a test: ``fixed`` models are made once, the others at each transform.
 
-    ``columns`` maps a model's columns to their GoogleSQL types, ``required`` are those that are never NULL, ``key`` is its key.
+    ``folder`` is the model's in ``dbt/models``, empty for a test. ``columns`` maps a model's columns to their GoogleSQL types,
+    ``required`` are those that are never NULL, ``key`` is its key.
     """
 
     name: str
     kind: str
+    folder: str
     sql: str
     fixed: bool
     upstream: tuple[str, ...]
@@ -53,6 +55,28 @@ def version() -> str:
         digest.update(path.relative_to(PROJECT).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     digest.update((PROJECT / "dbt_project.yml").read_bytes())
     return digest.hexdigest()[:16]
+
+
+def models() -> set[str]:
+    """The names of the project's models."""
+    return {path.stem for path in (PROJECT / "models").rglob("*.sql")}
+
+
+def is_lasting(statement: Statement) -> bool:
+    """Whether a statement is a model that keeps what it made on other days: a dimension, the fact or a batch view."""
+    return statement.kind == "model" and statement.folder != "staging" and not statement.fixed
+
+
+def versions(listed: Sequence[Statement]) -> dict[str, str]:
+    """The code version of each lasting model: a hash of its statement and of those of the staging models that it is made from."""
+    by_name = {s.name: s for s in listed if s.kind == "model"}
+
+    def code(statement: Statement) -> set[str]:
+        upstream = (by_name[name] for name in statement.upstream)
+        return {statement.sql}.union(*(code(one) for one in upstream if one.folder == "staging"))
+
+    found = {s.name: "\0".join(sorted(code(s))) for s in by_name.values() if is_lasting(s)}
+    return {name: hashlib.sha256(text.encode()).hexdigest()[:16] for name, text in found.items()}
 
 
 def target_folder() -> Path:
@@ -158,6 +182,7 @@ def _collect() -> Iterator[Statement]:
         yield Statement(
             name=node["name"],
             kind=kind,
+            folder=Path(node["path"]).parts[0] if kind == "model" else "",
             sql=path.read_text().strip(),
             fixed="fixed" in node["tags"],
             upstream=tuple(nodes[n]["name"] for n in node["depends_on"]["nodes"] if n in nodes),

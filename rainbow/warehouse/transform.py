@@ -8,7 +8,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from rainbow.checks import Check
-from rainbow.warehouse import dbt
+from rainbow.warehouse import dbt, rebuild
 from rainbow.warehouse.client import connect
 from rainbow.warehouse.sql import one_line, rows
 
@@ -26,45 +26,81 @@ class Transformed:
     seconds: dict[str, float]
 
 
+CONTROL = {
+    "transformed_files": "table_name string, partition_date date, lsn int64",
+    "rebuilds": "model string, from_date date, requested int64",
+    "model_versions": "model string, version string",
+}
+
+
 def transform(*, client: bigquery.Client | None = None, on_model: Callable[[str, float], None] | None = None) -> Transformed:
     """Bring staging and warehouse to what ``raw`` holds now. What was cut short before is done again; nothing to do is nothing done.
 
-    Raises DataError when BigQuery refuses a statement, ServiceError when it does not answer.
+    A model whose code is another than the one that made its table is made anew, from the first day on. Raises DataError when
+    BigQuery refuses a statement, ServiceError when it does not answer.
     """
     client = client or connect()
-    rows(client, "create table if not exists staging.transformed_files (table_name string, partition_date date, lsn int64)")
-    statements = dbt.statements()
-    if statements is not None and not is_whole(client, statements):
-        # without one of its tables the history is not to be trusted, so all of it is worked out anew from raw
-        rows(client, "delete from staging.transformed_files where true")
-        statements = None
-    files, is_other = pending(client)
+    is_whole = _prepare(client)
+    statements = dbt.statements() if is_whole else None
+    seconds: dict[str, float] = {}
+    files = 0
     if statements is None:
+        files, _ = pending(client)
         began = perf_counter()
-        dbt.run()
-        return Transformed(files, {"dbt run": perf_counter() - began})
-    if not is_other:
-        return Transformed(0, {})
-    seconds = {}
-    for statement in statements:
-        if statement.kind == "model" and not statement.fixed:
-            began = perf_counter()
-            rows(client, statement.sql)
-            seconds[statement.name] = perf_counter() - began
-            if on_model:
-                on_model(statement.name, seconds[statement.name])
-    return Transformed(files, seconds)
+        statements = dbt.run()
+        seconds["dbt run"] = perf_counter() - began
+        if not is_whole:
+            _keep_versions(client, dbt.versions(statements))
+    outdated = outdated_models(client, statements)
+    rebuild.request(client, outdated)
+    more, is_other = pending(client)
+    if is_other:
+        for statement in statements:
+            if statement.kind == "model" and not statement.fixed:
+                began = perf_counter()
+                rows(client, statement.sql)
+                seconds[statement.name] = perf_counter() - began
+                if on_model:
+                    on_model(statement.name, seconds[statement.name])
+        _keep_versions(client, {name: version for name, version in dbt.versions(statements).items() if name in outdated})
+    return Transformed(files + more, seconds)
 
 
-def is_whole(client: bigquery.Client, statements: Sequence[dbt.Statement]) -> bool:
-    """Whether every table and view that dbt makes is there."""
+def _prepare(client: bigquery.Client) -> bool:
+    """Make the tables of bookkeeping; whether every table and view that dbt makes is there.
+
+    Without one of its tables the history is not to be trusted, so what was finished is forgotten: all of it is worked out anew
+    from raw.
+    """
     with one_line("listing of tables"):
         there = {table.table_id for dataset in ("staging", "warehouse") for table in client.list_tables(dataset)}
-    return there >= {statement.name for statement in statements if statement.kind == "model"}
+    if lacking := CONTROL.keys() - there:
+        rows(client, "; ".join(f"create table if not exists staging.{name} ({CONTROL[name]})" for name in sorted(lacking)))
+    if there >= dbt.models():
+        return True
+    if "transformed_files" in there:
+        rows(client, "delete from staging.transformed_files where true")
+    return False
+
+
+def outdated_models(client: bigquery.Client, statements: Sequence[dbt.Statement]) -> list[str]:
+    """Models whose table was made by another code than the one of now."""
+    made = {row.model: row.version for row in rows(client, "select model, version from staging.model_versions")}
+    return [name for name, version in dbt.versions(statements).items() if made.get(name) != version]
+
+
+def _keep_versions(client: bigquery.Client, versions: dict[str, str]) -> None:
+    if not versions:
+        return
+    names = ", ".join(f"'{name}'" for name in versions)
+    values = ", ".join(f"('{name}', '{version}')" for name, version in versions.items())
+    rows(client, f"delete from staging.model_versions where model in ({names})")
+    rows(client, f"insert into staging.model_versions (model, version) values {values}")
 
 
 def pending(client: bigquery.Client) -> tuple[int, bool]:
-    """How many loaded files no finished transform has worked in; and whether there is anything to work in, a new first partition included."""
+    """How many loaded files no finished transform has worked in; and whether there is anything to do, a new first partition and a
+    model to be made anew included."""
     (row,) = rows(
         client,
         """with done as (select table_name, partition_date, lsn from staging.transformed_files)
@@ -74,9 +110,12 @@ def pending(client: bigquery.Client) -> tuple[int, bool]:
                 where d.lsn is null) as files,
                (select count(*) from (select min(first_date) as first_date from raw.lake_manifests) as m
                 left join done as d on d.table_name = '(first partition)' and m.first_date = d.partition_date
-                where m.first_date is not null and d.lsn is null) as firsts""",
+                where m.first_date is not null and d.lsn is null) as firsts,
+               (select count(*) from staging.rebuilds as r
+                left join done as d on d.table_name = concat('(rebuild) ', r.model) and r.from_date = d.partition_date and r.requested = d.lsn
+                where d.lsn is null) as rebuilds""",
     )
-    return int(row.files), bool(row.files or row.firsts)
+    return int(row.files), bool(row.files or row.firsts or row.rebuilds)
 
 
 def run_tests(*, client: bigquery.Client | None = None) -> list[Check]:

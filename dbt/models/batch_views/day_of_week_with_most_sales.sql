@@ -1,9 +1,9 @@
 -- One row a day with sales, and the weekday's name.
--- depends_on: {{ ref('touched_days') }}
+-- depends_on: {{ ref('touched_days') }} {{ ref('changed_files') }}
 {{ config(
     materialized='restated',
     unique_key='sales_date',
-    existing=['of', 'sales_date', 'touched_days'],
+    existing=['of', 'sales_date', 'touched_days', 'e.sales_date'],
     partition_by='date_trunc(sales_date, month)',
 ) }}
 

@@ -1,4 +1,5 @@
 -- One row a version of a product: what it was from valid_from_at to valid_to_at, with the names that its category and brand had.
+-- depends_on: {{ ref('changed_files') }}
 {{ config(
     materialized='restated',
     unique_key='product_key',

@@ -1,8 +1,9 @@
 -- One row an order line, each joined to the version of its members that was valid when the order was placed.
+-- depends_on: {{ ref('changed_files') }}
 {{ config(
     materialized='restated',
     unique_key='order_detail_id',
-    existing=['of', 'order_detail_id', 'restated_lines'],
+    existing=['of', 'order_detail_id', 'restated_lines', 'extract(date from e.ordered_at)'],
     partition_by='timestamp_trunc(ordered_at, day)',
     cluster_by='product_key',
 ) }}

@@ -1,5 +1,6 @@
 -- One row an order line that this run may change, and the day it was counted on when the last transform finished.
--- A line is the version of it that an extract saw last, whatever its updated_at.
+-- A line is the version of it that an extract saw last, whatever its updated_at. Where the fact is made anew from a day on, every
+-- line that may belong to the days from then on is among them.
 {{ config(materialized='table') }}
 
 with changed_orders as (
@@ -14,6 +15,14 @@ lines as (
     select l.id as order_detail_id
     from {{ source('raw', 'orderdetails') }} as l
     inner join changed_orders on l.order_id = changed_orders.order_id
+    union distinct
+    select l.id as order_detail_id
+    from {{ source('raw', 'orderdetails') }} as l
+    cross join ({{ rebuilt('fact_sales') }}) as rebuilt
+    left join {{ source('raw', 'orders') }} as o on l.order_id = o.id
+    where l.partition_date >= rebuilt.from_date
+        or extract(date from l.created_at) >= rebuilt.from_date
+        or extract(date from o.created_at) >= rebuilt.from_date
 ),
 
 lines_before as (

@@ -1,8 +1,9 @@
 -- One row an order line as the source has it, with its order; an order that is not there leaves customer and payment empty.
+-- depends_on: {{ ref('changed_files') }}
 {{ config(
     materialized='restated',
     unique_key='order_detail_id',
-    existing=['of', 'order_detail_id', 'changed_lines'],
+    existing=['of', 'order_detail_id', 'changed_lines', 'e.ordered_on', 'fact_sales'],
     partition_by='ordered_on',
     cluster_by='product_id',
 ) }}

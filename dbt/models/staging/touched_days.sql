@@ -1,4 +1,5 @@
--- One row a day whose sums may have changed: the days that restated lines were and are counted on; all when the first partition is another.
+-- One row a day whose sums may have changed: the days that restated lines were and are counted on; all when the first partition is
+-- another, and all from a day on when a view, or the fact, is made anew.
 {{ config(materialized='table') }}
 
 with days as (
@@ -13,6 +14,14 @@ with days as (
     select l.ordered_on as sales_date
     from {{ ref('sales_lines') }} as l
     inner join {{ ref('changed_files') }} as f on f.table_name = '(first partition)'
+    union distinct
+    select l.ordered_on as sales_date
+    from {{ ref('sales_lines') }} as l
+    inner join (
+        select min(partition_date) as from_date
+        from {{ ref('changed_files') }}
+        where starts_with(table_name, '(rebuild) ') and not starts_with(table_name, '(rebuild) dim_')
+    ) as rebuilt on l.ordered_on >= rebuilt.from_date
 )
 
 select sales_date

@@ -1,5 +1,6 @@
 -- One row a member of a dimension whose versions may have changed, with the instant from which on they may.
--- A product is also touched by a new name of its category or brand; the first name known counts for the time before it.
+-- A product is also touched by a new name of its category or brand; the first name known counts for the time before it. A dimension
+-- that is made anew has all of its members touched.
 {{ config(materialized='table') }}
 
 with names as (
@@ -43,6 +44,12 @@ touched as (
     select 'products' as dimension, p.id as member_id, renamed.from_at
     from {{ source('raw', 'products') }} as p
     inner join renamed on renamed.label = 'brand' and p.brand_id = renamed.label_id
+    {% for table in ['customers', 'sellers', 'promotions', 'payments', 'products'] -%}
+    union all
+    select '{{ table }}' as dimension, r.id as member_id, timestamp(rebuilt.from_date) as from_at
+    from {{ source('raw', table) }} as r
+    cross join ({{ rebuilt('dim_' ~ table) }}) as rebuilt
+    {% endfor %}
 )
 
 select dimension, member_id, min(from_at) as from_at
