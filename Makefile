@@ -16,7 +16,7 @@ export PLOOMBER_STATS_ENABLED := false
 help: ## list what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
 
-demo: install ## live through 37 days of a shop and show its reports; about ten minutes
+demo: install ## live through 37 days of a shop and show its reports; about four minutes
 	@$(BIN)/rainbow demo $(ARGS)
 
 test: install ## all tests, on real services

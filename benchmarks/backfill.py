@@ -197,11 +197,15 @@ def count_rows(table: str) -> int:
 
 
 def drop_warehouse() -> None:
+    from rainbow.olap.client import connect as clickhouse
     from rainbow.warehouse.client import connect
 
     client = connect()
     for name in ("raw", "staging", "warehouse"):
         client.delete_dataset(name, delete_contents=True, not_found_ok=True)
+    # nothing is published either, so that publish has all rows to bring
+    for name in ("batch", "serving"):
+        clickhouse().command(f"drop database if exists {name} sync")
 
 
 def prepare_warehouse() -> None:
