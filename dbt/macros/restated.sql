@@ -6,15 +6,19 @@
   nothing, and a run that was cut short is mended by the next: MERGE is all or nothing.
 
   config: unique_key (a column or a list), existing (an `existing_*` macro below and its arguments), partition_by, cluster_by.
-  The columns and their types are the model's in YAML; a key is never NULL.
+  The columns and their types are the model's in YAML; a key is never NULL. A table gains the columns that the model gained; one
+  that has columns which the model lost is made again, empty. Another code makes all rows anew (rainbow/warehouse/transform.py).
 -#}
 {% materialization restated, adapter='bigquery' %}
     {%- set target_relation = this.incorporate(type='table') -%}
     {%- set columns = model['columns'].values() | list -%}
     {{ run_hooks(pre_hooks) }}
-    {%- if load_cached_relation(this) is none %}
+    {%- set there = load_cached_relation(this) -%}
+    {%- set names = columns | map(attribute='name') | list -%}
+    {%- set found = adapter.get_columns_in_relation(there) | map(attribute='name') | list if there else [] -%}
+    {%- if found | reject('in', names) | list or not there %}
         {%- call statement('create') %}
-            create table if not exists {{ target_relation }} (
+            {{ 'create or replace table' if there else 'create table if not exists' }} {{ target_relation }} (
                 {%- for column in columns %}
                 {{ column['name'] }} {{ column['data_type'] }}{{ ',' if not loop.last }}
                 {%- endfor %}
@@ -22,9 +26,15 @@
             {%- if config.get('partition_by') %} partition by {{ config.get('partition_by') }}{% endif %}
             {%- if config.get('cluster_by') %} cluster by {{ config.get('cluster_by') }}{% endif %}
         {%- endcall %}
+    {%- else %}
+        {%- for column in columns if column['name'] not in found %}
+        {%- call statement('widen') %}
+            alter table {{ target_relation }} add column if not exists {{ column['name'] }} {{ column['data_type'] }}
+        {%- endcall %}
+        {%- endfor %}
     {%- endif %}
     {%- call statement('main') %}
-        {{ restate(target_relation, sql, columns | map(attribute='name') | list) }}
+        {{ restate(target_relation, sql, names) }}
     {%- endcall %}
     {{ run_hooks(post_hooks) }}
     {% do persist_docs(target_relation, model) %}

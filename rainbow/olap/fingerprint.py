@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING
 
-from rainbow.warehouse import dbt
+from rainbow.warehouse import project
 from rainbow.warehouse.sql import rows
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ Days = dict[date, tuple[int, int]]
 class Laid:
     """How a published table is cut: ``day`` is the column whose weeks are its partitions (none: one partition), ``columns`` tell rows apart."""
 
-    model: dbt.Statement
+    model: project.Statement
     day: str | None
     columns: tuple[str, ...]
 
@@ -39,7 +39,7 @@ class Laid:
         return key if self.day != "valid_to" else (f"{key[0].removesuffix('_key')}_id", "valid_from_at")
 
 
-def lay(model: dbt.Statement) -> Laid:
+def lay(model: project.Statement) -> Laid:
     """A dimension's version is told by its key, which covers its content, and its end; a view's row by all of its columns."""
     if model.name.startswith("dim_"):
         return Laid(model, "valid_to", (model.key[0], "valid_to_at"))

@@ -21,7 +21,7 @@ from rainbow.errors import DataError
 from rainbow.lake.files import Lake
 from rainbow.olap.client import connect as connect_clickhouse
 from rainbow.olap.fingerprint import Days, Laid, lay, of_bigquery, of_clickhouse
-from rainbow.warehouse import dbt
+from rainbow.warehouse import dbt, project
 from rainbow.warehouse.client import connect as connect_bigquery
 from rainbow.warehouse.sql import one_line, rows
 from rainbow.warehouse.transform import pending
@@ -83,7 +83,7 @@ def publish(
     databases = {name for (name,) in clickhouse.query("select name from system.databases").result_rows}
     for database in {"batch", "mirror", "serving"} - databases:
         clickhouse.command(f"create database if not exists {database}")
-    models = {s.name: s for s in dbt.statements() or ()}
+    models = {s.name: s for s in project.statements() or ()}
     watermark = watermark_of(warehouse)
     if not models or pending(warehouse)[1]:
         raise DataError("what is loaded has not been transformed yet: run the transform step, then publish")

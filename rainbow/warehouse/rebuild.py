@@ -13,7 +13,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from rainbow.errors import DataError
-from rainbow.warehouse import dbt
+from rainbow.warehouse import project
 from rainbow.warehouse.sql import rows
 
 if TYPE_CHECKING:
@@ -33,9 +33,7 @@ def request(client: bigquery.Client, models: Sequence[str], start: date | None =
 
 def named(names: Sequence[str]) -> list[str]:
     """The models of these names, which may be asset names (``batch/total_sales``). Raises DataError for one that cannot be made anew."""
-    known = [s.name for s in dbt.statements() or () if dbt.is_lasting(s)]
-    if not known:
-        raise DataError("the warehouse has not been made yet: run a partition with `rainbow run D`")
+    known = list(project.versions())
     found = []
     for name in names:
         model = name.removeprefix("batch/")

@@ -8,7 +8,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from rainbow.checks import Check
-from rainbow.warehouse import dbt, rebuild
+from rainbow.warehouse import project, rebuild
 from rainbow.warehouse.client import connect
 from rainbow.warehouse.sql import one_line, rows
 
@@ -41,17 +41,17 @@ def transform(*, client: bigquery.Client | None = None, on_model: Callable[[str,
     """
     client = client or connect()
     is_whole = _prepare(client)
-    statements = dbt.statements() if is_whole else None
+    statements = project.statements() if is_whole else None
     seconds: dict[str, float] = {}
     files = 0
     if statements is None:
         files, _ = pending(client)
         began = perf_counter()
-        statements = dbt.run()
+        statements = project.run()
         seconds["dbt run"] = perf_counter() - began
         if not is_whole:
-            _keep_versions(client, dbt.versions(statements))
-    outdated = outdated_models(client, statements)
+            _keep_versions(client, project.versions())
+    outdated = outdated_models(client)
     rebuild.request(client, outdated)
     more, is_other = pending(client)
     if is_other:
@@ -62,7 +62,7 @@ def transform(*, client: bigquery.Client | None = None, on_model: Callable[[str,
                 seconds[statement.name] = perf_counter() - began
                 if on_model:
                     on_model(statement.name, seconds[statement.name])
-        _keep_versions(client, {name: version for name, version in dbt.versions(statements).items() if name in outdated})
+        _keep_versions(client, {name: version for name, version in project.versions().items() if name in outdated})
     return Transformed(files + more, seconds)
 
 
@@ -76,17 +76,17 @@ def _prepare(client: bigquery.Client) -> bool:
         there = {table.table_id for dataset in ("staging", "warehouse") for table in client.list_tables(dataset)}
     if lacking := CONTROL.keys() - there:
         rows(client, "; ".join(f"create table if not exists staging.{name} ({CONTROL[name]})" for name in sorted(lacking)))
-    if there >= dbt.models():
+    if there >= project.names():
         return True
     if "transformed_files" in there:
         rows(client, "delete from staging.transformed_files where true")
     return False
 
 
-def outdated_models(client: bigquery.Client, statements: Sequence[dbt.Statement]) -> list[str]:
+def outdated_models(client: bigquery.Client) -> list[str]:
     """Models whose table was made by another code than the one of now."""
     made = {row.model: row.version for row in rows(client, "select model, version from staging.model_versions")}
-    return [name for name, version in dbt.versions(statements).items() if made.get(name) != version]
+    return [name for name, version in project.versions().items() if made.get(name) != version]
 
 
 def _keep_versions(client: bigquery.Client, versions: dict[str, str]) -> None:
@@ -121,13 +121,13 @@ def pending(client: bigquery.Client) -> tuple[int, bool]:
 def run_tests(*, client: bigquery.Client | None = None) -> list[Check]:
     """Run dbt's tests, all in one query; of a failing one, fetch rows that show it. dbt must have run."""
     client = client or connect()
-    tests = [s for s in dbt.statements() or dbt.run() if s.kind == "test"]
+    tests = [s for s in project.statements() or project.run() if s.kind == "test"]
     counts = " union all ".join(f"select {n} as test, (select count(*) from (\n{t.sql}\n)) as failing" for n, t in enumerate(tests))
     failing = {row.test: row.failing for row in rows(client, counts)}
     return [_check(client, test, failing[n]) for n, test in enumerate(tests)]
 
 
-def _check(client: bigquery.Client, test: dbt.Statement, failing: int) -> Check:
+def _check(client: bigquery.Client, test: project.Statement, failing: int) -> Check:
     if not failing:
         return Check(test.name, test.asset, True, "no row at fault", test.severity)  # type: ignore[arg-type]
     sample: tuple[dict[str, Any], ...] = tuple(

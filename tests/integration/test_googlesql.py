@@ -19,10 +19,10 @@ from rainbow.lake.extract import extract
 from rainbow.lake.files import Lake
 from rainbow.olap.publish import publish
 from rainbow.source.tables import TABLES
-from rainbow.warehouse import dbt
+from rainbow.warehouse import dbt, project
 from rainbow.warehouse import load as loading
 from rainbow.warehouse.sql import rows
-from rainbow.warehouse.transform import run_tests, transform
+from rainbow.warehouse.transform import CONTROL, run_tests, transform
 from tests.googlesql import Analyzer, Columns, lopsided_joins, output_columns
 from tests.integration.small_shop import DAY_1, DAY_2, at, days, open_shop, sell
 from tests.stand_in import gaps
@@ -32,6 +32,10 @@ pytestmark = pytest.mark.services
 RAW: dict[str, Columns] = {
     **{f"raw.{table.name}": loading.raw_columns(table) for table in TABLES},
     **{f"raw.{name}": dict(column.split()[:2] for column in listed.split(", ")) for name, listed in loading.LEDGER.items()},
+}
+
+BOOKKEEPING: dict[str, Columns] = {
+    f"staging.{name}": dict(column.split()[:2] for column in listed.split(", ")) for name, listed in CONTROL.items()
 }
 
 # what BigQuery can cut a table by: a date, or a date or a timestamp truncated to a unit
@@ -55,15 +59,15 @@ def models(made_warehouse: Any) -> dict[str, Columns]:
 
 
 @pytest.fixture(scope="module")
-def statements(made_warehouse: Any) -> tuple[dbt.Statement, ...]:
-    found = dbt.statements()
+def statements(made_warehouse: Any) -> tuple[project.Statement, ...]:
+    found = project.statements()
     assert found
     return found
 
 
 @pytest.fixture(scope="module")
 def analyzer(models: dict[str, Columns]) -> Analyzer:
-    return Analyzer({**RAW, **models})
+    return Analyzer({**RAW, **BOOKKEEPING, **models})
 
 
 def refusals(analyzer: Analyzer, listed: dict[str, str]) -> dict[str, str]:
@@ -84,19 +88,19 @@ def refusals(analyzer: Analyzer, listed: dict[str, str]) -> dict[str, str]:
     return found
 
 
-def test_bigquery_takes_every_model_and_every_test(analyzer: Analyzer, statements: tuple[dbt.Statement, ...]) -> None:
+def test_bigquery_takes_every_model_and_every_test(analyzer: Analyzer, statements: tuple[project.Statement, ...]) -> None:
     assert {s.kind for s in statements} == {"model", "test"}
     assert refusals(analyzer, {s.name: s.sql for s in statements}) == {}
 
 
-def test_each_model_gives_the_columns_that_are_declared(analyzer: Analyzer, statements: tuple[dbt.Statement, ...]) -> None:
+def test_each_model_gives_the_columns_that_are_declared(analyzer: Analyzer, statements: tuple[project.Statement, ...]) -> None:
     made = {s.name: s for s in statements if s.sql.startswith("create")}
     assert len(made) > 10
     found = {name: output_columns(analyzer.resolve(s.sql)) for name, s in made.items()}
     assert found == {name: {c: t.partition("(")[0] for c, t in s.columns.items()} for name, s in made.items()}
 
 
-def test_bigquery_takes_the_tables_of_restated_models(analyzer: Analyzer, statements: tuple[dbt.Statement, ...]) -> None:
+def test_bigquery_takes_the_tables_of_restated_models(analyzer: Analyzer, statements: tuple[project.Statement, ...]) -> None:
     log = (dbt.target_folder() / "dbt.log").read_text(encoding="utf-8")
     sent = dict(re.findall(r"(?s)On model\.rainbow\.(\w+): /\*[^*]*\*/\s+(create table if not exists .*?)\n\d\d:", log))
     # transform makes the table of transformed_files itself, before dbt
@@ -133,7 +137,7 @@ class Column(NamedTuple):
 def test_bigquery_takes_all_that_a_partition_s_run_sends(
     warehouse: bigquery.Client,
     analyzer: Analyzer,
-    statements: tuple[dbt.Statement, ...],
+    statements: tuple[project.Statement, ...],
     small_shop: psycopg.Connection[Any],
     lake: Lake,
     monkeypatch: pytest.MonkeyPatch,
@@ -153,13 +157,20 @@ def test_bigquery_takes_all_that_a_partition_s_run_sends(
     rows(warehouse, "delete from raw.lake_manifests where manifest is not null")
     loading.load()
     totals_published(DAYS)
+    rows(warehouse, "drop table staging.rebuilds")
+    rows(warehouse, "delete from staging.model_versions where model = 'dim_products'")
+    transform()
     for start in (
         "select manifest from raw.lake_manifests",
         "delete from raw.orderdetails where partition_date",
         "delete from raw.lake_files",
         "insert into raw.lake_files",
         "insert into raw.lake_manifests",
-        "create table if not exists staging.transformed_files",
+        "create table if not exists staging.rebuilds",
+        "insert into staging.rebuilds",
+        "select model, version from staging.model_versions",
+        "delete from staging.model_versions",
+        "insert into staging.model_versions",
         "merge into",
         "select 0 as test",
         "select 'dim_products' as table_name, day",

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, Phase, given
 from hypothesis import settings as laws
 from hypothesis import strategies as st
 
-from rainbow.warehouse import dbt
+from rainbow.warehouse import project
 from rainbow.warehouse.sql import rows
 from rainbow.warehouse.transform import run_tests, transform
 from tests.integration.history import History, Observation, contents, expected, forget, observation
@@ -174,7 +174,7 @@ def test_a_transform_cut_short_after_any_statement_and_run_again_is_as_if_undist
     history: History, sized: Callable[[int, int], int]
 ) -> None:
     """Working tables are made from what lasts, so a cut counts where a statement has changed what lasts; all of these in soak."""
-    models = [s for s in dbt.statements() or () if s.kind == "model" and not s.fixed]
+    models = [s for s in project.statements() or () if s.kind == "model" and not s.fixed]
     lasting = [number for number, model in enumerate(models, start=1) if model.sql.startswith("merge")]
     assert models[lasting[-1] - 1].name == "transformed_files"
     chosen = {"dim_products", "sales_lines", "fact_sales", "customer_ranking", "customer_order_total", "transformed_files"}

@@ -1,7 +1,7 @@
 -- One row a file of the lake that raw has and no finished transform has worked in: what this run is about.
 -- The first partition that was ever run stands among them when it is new, since the views hold no day before it; and so do
 -- models that are to be made anew from a day on, since `rainbow rebuild` asked for it or their code has changed.
-{{ config(materialized='table') }}
+{{ config(materialized='table', tags=['control']) }}
 
 with loaded as (
     select table_name, partition_date, lsn

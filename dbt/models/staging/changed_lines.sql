@@ -1,7 +1,7 @@
 -- One row an order line that this run may change, and the day it was counted on when the last transform finished.
 -- A line is the version of it that an extract saw last, whatever its updated_at. Where the fact is made anew from a day on, every
 -- line that may belong to the days from then on is among them.
-{{ config(materialized='table') }}
+{{ config(materialized='table', tags=['control']) }}
 
 with changed_orders as (
     select distinct r.id as order_id

@@ -1,5 +1,5 @@
 -- One row an order line that the fact works out anew: a changed line, or one whose member has other versions at the time of the sale.
-{{ config(materialized='table') }}
+{{ config(materialized='table', tags=['control']) }}
 
 with touched as (
     {% for dimension in ['customers', 'promotions', 'payments', 'products', 'sellers'] -%}

@@ -1,6 +1,6 @@
 -- One row a day whose sums may have changed: the days that restated lines were and are counted on; all when the first partition is
 -- another, and all from a day on when a view, or the fact, is made anew.
-{{ config(materialized='table') }}
+{{ config(materialized='table', tags=['control']) }}
 
 with days as (
     select l.ordered_on as sales_date

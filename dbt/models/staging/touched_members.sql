@@ -1,7 +1,7 @@
 -- One row a member of a dimension whose versions may have changed, with the instant from which on they may.
 -- A product is also touched by a new name of its category or brand; the first name known counts for the time before it. A dimension
 -- that is made anew has all of its members touched.
-{{ config(materialized='table') }}
+{{ config(materialized='table', tags=['control']) }}
 
 with names as (
     select 'category' as label, r.id as label_id, r.updated_at

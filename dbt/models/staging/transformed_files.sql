@@ -4,6 +4,7 @@
 {{ config(
     materialized='restated',
     unique_key=['table_name', 'partition_date', 'lsn'],
+    tags=['control'],
 ) }}
 
 select table_name, partition_date, lsn
