@@ -47,6 +47,9 @@ class Settings(BaseSettings):
     bigquery_project: str = Field("rainbow", description="BigQuery project of the datasets raw, staging and warehouse.")
     bigquery_location: str = Field("US", description="BigQuery location of the datasets.")
     clickhouse_url: SecretStr | None = Field(None, description="ClickHouse's HTTP interface, http://user:password@host:port.")
+    ledger_url: SecretStr | None = Field(
+        None, description="Database of the ledger, postgresql://user:password@host:port/database; default: a SQLite file in RAINBOW_HOME."
+    )
     kafka_servers: str | None = Field(None, description="Kafka bootstrap servers, host:port,host:port.")
 
     postgres_port: Port = Field(0, description="Port of the local PostgreSQL; 0: any free port, kept from then on.")
@@ -63,13 +66,18 @@ class Settings(BaseSettings):
         return (self.lake_url or f"file://{self.home / 'lake'}").rstrip("/")
 
     @property
+    def ledger(self) -> str:
+        """URL of the ledger's database, password included."""
+        return self.ledger_url.get_secret_value() if self.ledger_url else f"sqlite:///{self.home / 'ledger.sqlite'}"
+
+    @property
     def stack_env(self) -> Path:
         """The file with the URLs of the services that ``rainbow up`` started; mode 600, it holds passwords."""
         return self.home / "stack.env"
 
     def without_secrets(self, text: str) -> str:
         """The text with each password of the settings' URLs replaced by three stars; for what goes to a log or a screen."""
-        for url in (self.postgres_url, self.bigquery_url, self.clickhouse_url):
+        for url in (self.postgres_url, self.bigquery_url, self.clickhouse_url, self.ledger_url):
             password = urlsplit(url.get_secret_value()).password if url else None
             if password:
                 text = text.replace(password, "***").replace(unquote(password), "***")

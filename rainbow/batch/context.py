@@ -9,7 +9,7 @@ from datetime import date, timedelta
 from rainbow.lake import manifest as manifests
 from rainbow.lake.files import Lake
 from rainbow.partitions.dates import PartitionRange, today
-from rainbow.partitions.ledger import Ledger, one_at_a_time
+from rainbow.partitions.ledger import Ledger, one_line
 
 LATEST = "latest"
 
@@ -43,24 +43,38 @@ def current_run() -> str | None:
 
 
 @contextmanager
-def run_of(partitions: PartitionRange) -> Iterator[str]:
-    """The run that a step belongs to: the current one, or one begun and ended here."""
+def step_of_run(step: str, partitions: PartitionRange) -> Iterator[str]:
+    """A step of the current run, or of one begun and ended here; noted in the ledger from its beginning. Gives the run's name."""
+    ledger = Ledger()
     if _context.run is not None:
         try:
-            yield _context.run
+            with ledger.step(_context.run, step, partitions):
+                yield _context.run
         except BaseException as error:
             _context.error = error
             raise
         return
-    with one_at_a_time(f"step for {partitions}"):
-        ledger = Ledger()
-        run = ledger.begin(partitions)
-        try:
-            yield run
-        except BaseException as error:
-            ledger.end(run, str(error) or type(error).__name__)
-            raise
-        ledger.end(run)
+    with (
+        ledger.one_at_a_time(f"{step} of {partitions}"),
+        ended_with(ledger.begin(partitions, step)) as run,
+        ledger.step(run, step, partitions),
+    ):
+        yield run
+
+
+@contextmanager
+def ended_with(run: str) -> Iterator[str]:
+    """Note a run's end when the block ends, and how it ended."""
+    ledger = Ledger()
+    try:
+        yield run
+    except Exception as error:
+        ledger.end(run, one_line(error))
+        raise
+    except BaseException as error:
+        ledger.end(run, one_line(error), status="interrupted")
+        raise
+    ledger.end(run)
 
 
 def partitions_of(partition_date: str | date | None, partition_end: str | date | None = None) -> PartitionRange:

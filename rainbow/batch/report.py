@@ -8,21 +8,25 @@ from pathlib import Path
 from typing import Any
 
 from rainbow import reports
-from rainbow.batch.context import current_run, partitions_of
+from rainbow.batch.context import partitions_of, step_of_run
+from rainbow.batch.materialize import settle_report
+from rainbow.checks import Check
+from rainbow.partitions.assets import REPORT
 from rainbow.partitions.ledger import Ledger
 from rainbow.reports.files import write_atomically
 from rainbow.settings import PROJECT_ROOT
 
-STEPS = ("extract", "load", "transform", "validate", "publish")
+NOTEBOOKS = ("extract", "load", "transform", "validate", "publish")
 DASHBOARDS = ("total_sales", "day_of_week", "top_sellers", "top_products_by_category", "payment_methods", "customer_ranking")
 
 
-def render(product: Any, upstream: Mapping[str, Any], partition_date: str) -> None:
-    """Write the report of a partition; the signature is Ploomber's for a task that is a function."""
-    run = current_run()
-    write(partitions_of(partition_date).last, [Path(str(upstream[name])) for name in DASHBOARDS], Path(str(product)), run)
-    if run:
-        Ledger().record(run, "report/sales", [partitions_of(partition_date).last])
+def render(product: Any, upstream: Mapping[str, Any], partition_date: str, partition_start: str) -> None:
+    """Write the report of a partition, or of a range of them; the signature is Ploomber's for a task that is a function."""
+    partitions = partitions_of(partition_start, partition_date)
+    page = Path(str(product))
+    with step_of_run("report", partitions) as run:
+        write(partitions.last, [Path(str(upstream[name])) for name in DASHBOARDS], page, run)
+        settle_report(run, REPORT, partitions, page=f"{page.parent.name}/{page.name}")
 
 
 def render_failed(day: date, folder: Path, run: str) -> None:
@@ -36,10 +40,19 @@ def render_failed(day: date, folder: Path, run: str) -> None:
     write(day, notebooks, folder / "sales.html", run)
 
 
-def write(day: date, dashboards: list[Path], destination: Path, run: str | None) -> None:
+def write(day: date, dashboards: list[Path], destination: Path, run: str) -> None:
     """Write the report, and a page of each batch notebook that was executed, beside it."""
-    for name in STEPS:
+    for name in NOTEBOOKS:
         notebook = destination.parent / f"{name}.ipynb"
         if notebook.exists():
             write_atomically(notebook.with_suffix(".html"), reports.render_notebook(notebook))
-    reports.render_report(day, dashboards, Ledger().checks_of(run) if run else [], destination)
+    reports.render_report(day, dashboards, _checks(day, run), destination)
+
+
+def _checks(day: date, run: str) -> list[Check]:
+    """The checks of a run, or, when it only draws the report anew, those of the partition's newest run that made any."""
+    ledger = Ledger()
+    own = ledger.checks_of(run)
+    if own:
+        return own
+    return next((found for one in ledger.runs(partition=day) if (found := ledger.checks_of(one.run))), [])

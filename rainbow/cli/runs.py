@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-if TYPE_CHECKING:
-    from datetime import date
+from rainbow.cli.partitions import Force, Only, Select, planned, print_plan
 
+if TYPE_CHECKING:
     from rainbow.partitions.dates import PartitionRange
+    from rainbow.partitions.plan import Plan
     from rainbow.partitions.run import RunResult
     from rainbow.query import Answer
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing when all is well; for cron.")]
-Force = Annotated[bool, typer.Option("--force", help="Run partitions that are done, too.")]
 
 _RUN_HELP = """
 Run the whole pipeline for one partition: extract, load, transform, validate,
@@ -31,12 +32,15 @@ It may be run any number of times; what has not changed is not done again.
 """
 
 _BACKFILL_HELP = """
-Run the pipeline for a range of partitions, in date order; those that are done
-are left alone. After a crash, the same command goes on where it stopped.
+Show the plan for a range of partitions (see `rainbow plan`), then carry it
+out, in date order; what is done is left alone. After a crash, the same command
+goes on where it stopped.
 
 \b
   rainbow backfill 2017-11-23 2017-12-29
   rainbow backfill 2017-11-23 2017-12-29 --mode single-run
+  rainbow backfill 2017-11-23 2017-12-29 --only failed
+  rainbow backfill 2017-12-01 2017-12-29 --select report/sales --force
 """
 
 _REBUILD_HELP = """
@@ -79,27 +83,38 @@ def add_to(app: typer.Typer) -> None:
 def run(partition: Annotated[str, typer.Argument(metavar="DAY", help="The partition, e.g. 2017-12-01.")], quiet: Quiet = False) -> None:
     """Run one partition; see ``_RUN_HELP``."""
     from rainbow.partitions.dates import PartitionRange
+    from rainbow.partitions.plan import make_plan
 
-    _run_all(list(PartitionRange.parse(partition)), "per-partition", quiet)
+    def forced(partitions: PartitionRange) -> Plan:
+        return make_plan(partitions, force=True)
+
+    _carry_out(forced(PartitionRange.parse(partition)), forced, _console(quiet), fail_fast=True)
 
 
 def backfill(
     first: Annotated[str, typer.Argument(metavar="FIRST", help="The first partition.")],
     last: Annotated[str, typer.Argument(metavar="LAST", help="The last partition, included.")],
+    selection: Select = None,
+    only: Only = None,
     mode: Annotated[str, typer.Option(help="per-partition: a run a day; single-run: one run for all days.")] = "per-partition",
+    max_parallel: Annotated[int, typer.Option("--max-parallel", min=1, help="How many reports are drawn at a time.")] = 2,
+    fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop at the first partition that fails.")] = False,
     force: Force = False,
     quiet: Quiet = False,
 ) -> None:
     """Run a range of partitions; see ``_BACKFILL_HELP``."""
-    from rainbow.partitions.backfill import pending
+    from rainbow.partitions.backfill import check_mode
     from rainbow.partitions.dates import PartitionRange
 
-    partitions = PartitionRange.parse(first, last)
-    days = pending(partitions, force=force)
-    done = len(partitions) - len(days)
-    if done and not quiet:
-        _console().print(f"{done} of {len(partitions)} partitions are done already" + ("" if days else ": nothing to do"))
-    _run_all(days, mode, quiet)
+    check_mode(mode)
+    made, note = planned(PartitionRange.parse(first, last), selection or (), only or (), force)
+    if not quiet:
+        print_plan(made, note, _console())
+
+    def replan(partitions: PartitionRange) -> Plan:
+        return planned(partitions, selection or (), only or (), force)[0]
+
+    _carry_out(made, replan, _console(quiet), mode=mode, max_parallel=max_parallel, fail_fast=fail_fast)
 
 
 def rebuild(
@@ -139,8 +154,8 @@ def demo(
     """Run the demo; see ``_DEMO_HELP``."""
     from rainbow import demo as shop
     from rainbow import stack
-    from rainbow.partitions.backfill import pending
     from rainbow.partitions.dates import PartitionRange
+    from rainbow.partitions.plan import make_plan
     from rainbow.settings import settings
 
     console = _console(quiet)
@@ -149,10 +164,10 @@ def demo(
     days = PartitionRange.parse(shop.DAYS.first, until or shop.DAYS.last)
     if shop.prepare_shop():
         console.print(f"the shop is as it was on the morning of {days.first} ({time.perf_counter() - began:.0f} s)")
-    todo = pending(days)
+    todo = make_plan(days)
     if todo:
-        console.print(f"{len(todo)} of {len(days)} days to live through; each is replayed, then its partition is run")
-    results = _run_all(todo, "per-partition", quiet, before=shop.live_through)
+        console.print(f"{len(todo.days)} of {len(days)} days to live through; each is replayed, then its partition is run")
+    results = _carry_out(todo, make_plan, console, before=shop.live_through, fail_fast=True)
     expected, published = shop.totals_of_the_data_set(days), shop.totals_published(days)
     if not quiet:
         _print_totals(console, expected, published)
@@ -163,13 +178,27 @@ def demo(
         raise typer.Exit(1)
 
 
-def _run_all(days: list[date], mode: str, quiet: bool, before: object = None) -> list[RunResult]:
-    from rainbow.partitions.backfill import backfill as run_backfill
+def _carry_out(plan: Plan, replan: Callable[[PartitionRange], Plan], console: Console, **options: Any) -> list[RunResult]:
+    """Carry out a plan, a line a run; what failed is said again at the end, and the command's exit code is 1 then."""
+    from rainbow.partitions.backfill import backfill as carry_out
+    from rainbow.partitions.catalogue import write_catalogue
 
-    progress = _Lines(_console(quiet), len(days))
-    results = list(run_backfill(days, mode=mode, progress=progress, before=before))  # type: ignore[arg-type]
-    if len(results) > 1 and not quiet:
-        _print_summary(progress.console, results)
+    progress = _Lines(console, len(plan.days))
+    results: list[RunResult] = []
+    try:
+        for result in carry_out(plan, replan=replan, progress=progress, **options):
+            results.append(result)
+    finally:
+        progress.status.stop()
+        if plan:
+            write_catalogue()
+    failed = [result for result in results if result.error]
+    if len(results) > 1 and not console.quiet:
+        _print_summary(console, results)
+    for result in failed:
+        Console(stderr=True, soft_wrap=True).print(f"{result.partitions}: {result.error}", style="red", markup=False, highlight=False)
+    if failed:
+        raise typer.Exit(1)
     return results
 
 
@@ -198,11 +227,20 @@ class _Lines:
         """Print the run's line."""
         self.status.stop()
         self.done += len(result.partitions)
-        left = (time.perf_counter() - self.began) / self.done * (self.days - self.done)
-        failed = sum(not check.passed for check in result.checks)
-        checks = f"{len(result.checks)} checks passed" if not failed else f"{failed} of {len(result.checks)} checks failed"
+        left = (time.perf_counter() - self.began) / self.done * max(self.days - self.done, 0)
         remaining = f"  {int(left // 60)}:{int(left % 60):02d} left" if self.days > 1 else ""
-        self.console.print(f"{result.partitions}  {result.rows:>9,} rows  {result.seconds:6.1f} s  {checks}{remaining}")
+        if result.error:
+            self.console.print(f"{result.partitions}  failed: {result.error}", style="red", markup=False)
+        elif "extract" in result.steps:
+            self.console.print(f"{result.partitions}  {result.rows:>9,} rows  {result.seconds:6.1f} s  {_checks(result)}{remaining}")
+        else:
+            self.console.print(f"{result.partitions}  {', '.join(result.steps)}  {result.seconds:6.1f} s{remaining}")
+
+
+def _checks(result: RunResult) -> str:
+    passed = sum(check.passed for check in result.checks)
+    warned = len(result.checks) - passed
+    return f"{passed} checks passed" + (f", {warned} {'warning' if warned == 1 else 'warnings'}" if warned else "")
 
 
 def _console(quiet: bool = False) -> Console:
@@ -216,9 +254,17 @@ def _print_summary(console: Console, results: list[RunResult]) -> None:
     table.add_column("rows", f"{sum(r.rows for r in results):,}", justify="right")
     table.add_column("seconds", f"{sum(r.seconds for r in results):.1f}", justify="right")
     table.add_column("checks", f"{sum(len(r.checks) for r in results):,}", justify="right")
-    table.add_column("failed", f"{sum(not c.passed for r in results for c in r.checks)}", justify="right")
+    table.add_column("not passed", f"{sum(not c.passed for r in results for c in r.checks)}", justify="right")
+    table.add_column("failed", f"{sum(r.error is not None for r in results)}", justify="right")
     for r in results:
-        table.add_row(str(r.partitions), f"{r.rows:,}", f"{r.seconds:.1f}", str(len(r.checks)), str(sum(not c.passed for c in r.checks)))
+        table.add_row(
+            str(r.partitions),
+            f"{r.rows:,}",
+            f"{r.seconds:.1f}",
+            str(len(r.checks)),
+            str(sum(not c.passed for c in r.checks)),
+            "yes" if r.error else "",
+        )
     console.print(table)
 
 

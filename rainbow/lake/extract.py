@@ -142,7 +142,7 @@ def _unseen(job: _Extract, table: Table, last: Manifest) -> Iterator[pa.RecordBa
     What is not below the snapshot's xmin counts as unseen: snapshots do not list subtransactions, and seeing a row twice is
     harmless. ``age()`` counts back from the newest transaction, so it compares across the wrap of 32-bit ids.
     """
-    if not _has_xmin(job.connection, table.name):
+    if not has_xmin(job.connection, table.name):
         return
     unseen = sql.SQL("age(xmin) <= age({}::xid) and not ({{column}} >= {} and {{column}} < {}) and {{column}} < {}").format(
         sql.Literal(str(last.snapshot_xmin % (1 << 32))),
@@ -244,7 +244,7 @@ def _missing_keys(job: _Extract, table: Table) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays([arrays.get(f.name, pa.nulls(len(gone), f.type)) for f in schema], schema=schema)
 
 
-def _has_xmin(connection: psycopg.Connection[Any], table: str) -> bool:
+def has_xmin(connection: psycopg.Connection[Any], table: str) -> bool:
     """Whether the relation is a table; a view has no xmin."""
     row = connection.execute("select relkind in ('r', 'p') from pg_class where oid = to_regclass(quote_ident(%s))", [table]).fetchone()
     return bool(row and row[0])

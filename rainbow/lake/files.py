@@ -72,6 +72,11 @@ class Lake:
         """Relative paths of a partition's files, sorted; none when it has no rows."""
         return self.files(self.folder(table, partition_date), ".parquet")
 
+    def version(self, table: str, partition_date: date) -> str:
+        """The data version of a partition: a hash of its files' names, which are hashes of their content."""
+        names = "\n".join(Path(path).stem for path in self.partition(table, partition_date))
+        return hashlib.sha256(names.encode()).hexdigest()[:16]
+
     def full(self, path: str) -> str:
         """Path of a file as its file system takes it."""
         return f"{self.root}/{path}"

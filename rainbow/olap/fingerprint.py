@@ -6,7 +6,7 @@ fingerprints agree hold the same rows (but for a chance of about one in two thou
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 PRIME = 2**31 - 1
 FACTOR = 1_000_003
 
-Days = dict[date, tuple[int, int]]
+# by day: how many rows, a sum that changes with any of their columns, and one that does not change with text
+Days = dict[date, tuple[int, int, int]]
 
 
 @dataclass(frozen=True)
@@ -51,8 +52,8 @@ def of_bigquery(client: bigquery.Client, tables: Iterable[Laid]) -> dict[str, Da
     """Count and sum by table and day, of the warehouse."""
     query = " union all ".join(_select(t, f"warehouse.{t.model.name}", "date '1970-01-01'", _in_bigquery) for t in tables)
     found: dict[str, Days] = {t.model.name: {} for t in tables}
-    for name, day, count, total in (tuple(row.values()) for row in rows(client, query)):
-        found[name][day] = (count, total)
+    for name, day, *sums in (tuple(row.values()) for row in rows(client, query)):
+        found[name][day] = (sums[0], sums[1], sums[2])
     return found
 
 
@@ -62,20 +63,28 @@ def of_clickhouse(client: Client, tables: Iterable[Laid], suffix: str = "") -> d
     if not found:
         return found
     query = " union all ".join(_select(t, f"batch.{t.model.name}{suffix}", "toDate32('1970-01-01')", _in_clickhouse) for t in tables)
-    for name, day, count, total in client.query(query).result_rows:
-        found[name][day] = (int(count), int(total))
+    for name, day, *sums in client.query(query).result_rows:
+        found[name][day] = (int(sums[0]), int(sums[1]), int(sums[2]))
     return found
 
 
 def _select(table: Laid, source: str, no_day: str, value: Callable[[str, str], str]) -> str:
-    mixed = "0"
-    for column in table.columns:
-        mixed = f"mod({mixed} * {FACTOR} + mod({value(column, table.model.columns[column])}, {PRIME}), {PRIME})"
+    types = table.model.columns
+    mixed = _mixed([value(column, types[column]) for column in table.columns])
+    figures = _mixed([value(column, types[column]) for column in table.columns if types[column] != "string"])
     day = table.day or no_day
     return (
-        f"select '{table.model.name}' as table_name, day, count(*) as row_count, sum(mixed) as total "
-        f"from (select {day} as day, {mixed} as mixed from {source}) as t group by day"
+        f"select '{table.model.name}' as table_name, day, count(*) as row_count, sum(mixed) as total, sum(figures) as total_figures "
+        f"from (select {day} as day, {mixed} as mixed, {figures} as figures from {source}) as t group by day"
     )
+
+
+def _mixed(values: Sequence[str]) -> str:
+    """A number that depends on each of the values, and on their order."""
+    mixed = "0"
+    for one in values:
+        mixed = f"mod({mixed} * {FACTOR} + mod({one}, {PRIME}), {PRIME})"
+    return mixed
 
 
 def _in_bigquery(column: str, type_: str) -> str:

@@ -62,10 +62,14 @@ class Watermark:
 
 @dataclass(frozen=True)
 class Published:
-    """What a publish did: rows that travelled, by table; no table when ClickHouse had it all."""
+    """What a publish did: rows that travelled, by table; no table when ClickHouse had it all.
+
+    ``content`` has, for each table, a count and a sum by day that change with any of its rows.
+    """
 
     watermark: Watermark
     rows: dict[str, int]
+    content: dict[str, Days]
 
 
 def publish(
@@ -88,10 +92,11 @@ def publish(
     if not models or pending(warehouse)[1]:
         raise DataError("what is loaded has not been transformed yet: run the transform step, then publish")
     there = watermarks(clickhouse)
-    stale = [lay(models[name]) for name in (*DIMENSIONS, *VIEWS) if there.get(name, {}).get("data_version") != watermark.data_version]
+    laid = [lay(models[name]) for name in (*DIMENSIONS, *VIEWS)]
+    stale = [t for t in laid if there.get(t.model.name, {}).get("data_version") != watermark.data_version]
     if not stale:
         serve(clickhouse)
-        return Published(watermark, {})
+        return Published(watermark, {}, of_clickhouse(clickhouse, laid))
     known = [t for t in stale if there.get(t.model.name, {}).get("layout") == _layout(t)]
     wanted, found = of_bigquery(warehouse, stale), of_clickhouse(clickhouse, known)
 
@@ -106,7 +111,8 @@ def publish(
             if on_table:
                 on_table(table.model.name, count)
     serve(clickhouse, anew=len(known) < len(stale))
-    return Published(watermark, counts)
+    rest = [t for t in laid if t not in stale]
+    return Published(watermark, counts, {**wanted, **of_clickhouse(clickhouse, rest)})
 
 
 def watermark_of(client: bigquery.Client) -> Watermark:

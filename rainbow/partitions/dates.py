@@ -19,6 +19,11 @@ def start_of(day: date) -> datetime:
     return datetime.combine(day, time.min, UTC)
 
 
+def start_of_next(day: date) -> datetime:
+    """The end of a partition, exclusive: the first instant of the next."""
+    return start_of(day + timedelta(days=1))
+
+
 def parse_partition(text: str | date) -> date:
     """Read a partition date, ``YYYY-MM-DD``. Raises PartitionError when there is no such day or it has not begun."""
     if isinstance(text, date):
@@ -73,4 +78,4 @@ class PartitionRange:
     @property
     def end(self) -> datetime:
         """First instant after the range."""
-        return start_of(self.last + timedelta(days=1))
+        return start_of_next(self.last)

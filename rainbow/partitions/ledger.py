@@ -1,24 +1,29 @@
-"""The ledger: which run made which asset for which partition, with rows, seconds and checks.
+"""The ledger: which run made which asset for which partition, by which code and from which data, and what the checks found.
 
-A SQLite file under RAINBOW_HOME that several processes may use at once. It holds no data of the shop and no secrets.
+A SQLite file under RAINBOW_HOME, or a PostgreSQL database that a setting names; several processes may use it at once. It holds
+no data of the shop but the rows that show why a check failed, and no secrets. A run holds a lock for as long as it lives, so one
+whose process is gone is known by its lock being free, and is marked interrupted by whoever looks next.
 """
 
 from __future__ import annotations
 
-import json
 import os
+import socket
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
+import orjson
 import sqlalchemy as sa
 from sqlalchemy import event
 
 from rainbow.checks import Check
+from rainbow.errors import RainbowError, ServiceError
 from rainbow.partitions.dates import PartitionRange
+from rainbow.partitions.locks import FileLocks, Held, Locks, PostgresLocks, holding
 from rainbow.settings import settings
 
 metadata = sa.MetaData()
@@ -27,13 +32,33 @@ runs = sa.Table(
     "runs",
     metadata,
     sa.Column("run", sa.String, primary_key=True),
+    sa.Column("what", sa.String, nullable=False),
     sa.Column("first", sa.Date, nullable=False),
     sa.Column("last", sa.Date, nullable=False),
     sa.Column("status", sa.String, nullable=False),
+    sa.Column("host", sa.String, nullable=False),
     sa.Column("pid", sa.Integer, nullable=False),
     sa.Column("started_at", sa.DateTime, nullable=False),
     sa.Column("ended_at", sa.DateTime),
     sa.Column("error", sa.String),
+    sa.Index("runs_by_start", "started_at"),
+    sa.Index("runs_by_status", "status"),
+)
+
+steps = sa.Table(
+    "steps",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("run", sa.String, sa.ForeignKey("runs.run"), nullable=False),
+    sa.Column("step", sa.String, nullable=False),
+    sa.Column("first", sa.Date, nullable=False),
+    sa.Column("last", sa.Date, nullable=False),
+    sa.Column("status", sa.String, nullable=False),
+    sa.Column("started_at", sa.DateTime, nullable=False),
+    sa.Column("ended_at", sa.DateTime),
+    sa.Column("error", sa.String),
+    sa.Index("steps_by_run", "run"),
+    sa.Index("steps_by_status", "status", "last"),
 )
 
 materializations = sa.Table(
@@ -43,11 +68,29 @@ materializations = sa.Table(
     sa.Column("run", sa.String, sa.ForeignKey("runs.run"), nullable=False),
     sa.Column("asset", sa.String, nullable=False),
     sa.Column("partition_date", sa.Date, nullable=False),
-    sa.Column("rows", sa.BigInteger),
-    sa.Column("seconds", sa.Float),
     sa.Column("made_at", sa.DateTime, nullable=False),
+    sa.Column("code_version", sa.String, nullable=False),
+    sa.Column("data_version", sa.String, nullable=False),
+    sa.Column("inputs", sa.String, nullable=False),
+    sa.Column("rows", sa.BigInteger),
+    sa.Column("bytes", sa.BigInteger),
+    sa.Column("seconds", sa.Float),
     sa.Column("metadata", sa.String, nullable=False),
-    sa.Index("materializations_by_partition", "partition_date", "asset"),
+    sa.Index("materializations_by_asset", "asset", "partition_date"),
+    sa.Index("materializations_by_run", "run"),
+)
+
+# the newest materialization of each asset and partition: what a plan and the grid of partitions read
+newest = sa.Table(
+    "newest",
+    metadata,
+    sa.Column("asset", sa.String, primary_key=True),
+    sa.Column("partition_date", sa.Date, primary_key=True),
+    sa.Column("run", sa.String, nullable=False),
+    sa.Column("made_at", sa.DateTime, nullable=False),
+    sa.Column("code_version", sa.String, nullable=False),
+    sa.Column("data_version", sa.String, nullable=False),
+    sa.Column("inputs", sa.String, nullable=False),
 )
 
 checks = sa.Table(
@@ -63,72 +106,274 @@ checks = sa.Table(
     sa.Column("failing", sa.Integer, nullable=False),
     sa.Column("detail", sa.String, nullable=False),
     sa.Column("sample", sa.String, nullable=False),
-    sa.Index("checks_by_partition", "partition_date"),
+    sa.Column("checked_at", sa.DateTime, nullable=False),
+    sa.Index("checks_by_run", "run"),
+    sa.Index("checks_by_partition", "partition_date", "asset"),
+    sa.Index("checks_by_outcome", "passed", "partition_date"),
 )
 
 
 @dataclass(frozen=True)
-class PartitionState:
-    """What the ledger knows of a partition's newest run."""
+class Run:
+    """A run as the ledger has it; times are UTC. ``status`` is running, done, failed or interrupted."""
 
-    partition_date: date
     run: str
+    what: str
+    partitions: PartitionRange
     status: str
     started_at: datetime
     ended_at: datetime | None
     error: str | None
-    partial: bool
+
+    @property
+    def seconds(self) -> float | None:
+        """How long it took; None while it runs."""
+        return (self.ended_at - self.started_at).total_seconds() if self.ended_at else None
+
+
+@dataclass(frozen=True)
+class StepRun:
+    """A step of a run; ``status`` as a run's."""
+
+    run: str
+    step: str
+    partitions: PartitionRange
+    status: str
+    started_at: datetime
+    ended_at: datetime | None
+    error: str | None
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a run made for one partition of an asset. ``inputs`` are the data versions that it was made from, by asset."""
+
+    asset: str
+    partition_date: date
+    code_version: str
+    data_version: str
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    rows: int | None = None
+    bytes: int | None = None
+    seconds: float | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    run: str = ""
+    made_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Newest:
+    """The newest materialization of an asset for a partition."""
+
+    asset: str
+    partition_date: date
+    run: str
+    made_at: datetime
+    code_version: str
+    data_version: str
+    inputs: Mapping[str, str]
 
 
 class Ledger:
     """Reads and writes the ledger. Instances are cheap after the first of a process."""
 
     def __init__(self, url: str | None = None) -> None:
-        settings().home.mkdir(parents=True, exist_ok=True)
-        self.engine = _engine(url or f"sqlite:///{settings().home / 'ledger.sqlite'}")
+        self.url = url or settings().ledger
+        self.engine = _engine(self.url)
+        self.locks: Locks = FileLocks(settings().home / "locks") if self.engine.dialect.name == "sqlite" else PostgresLocks(self.engine)
 
-    def begin(self, partitions: PartitionRange) -> str:
-        """Note that a run of these partitions has begun; returns its name. Runs whose process is gone are marked interrupted."""
+    # runs
+
+    def begin(self, partitions: PartitionRange, what: str) -> str:
+        """Note that a run of these partitions has begun; returns its name. It is alive until ``end``, or until this process ends."""
         run = uuid.uuid4().hex[:12]
+        held = self.locks.take(f"run {run}", f"{what}, process {os.getpid()}")
+        assert held is not None
+        _alive[run] = held
         with self.engine.begin() as connection:
-            self._mark_interrupted(connection)
             connection.execute(
                 runs.insert().values(
-                    run=run, first=partitions.first, last=partitions.last, status="running", pid=os.getpid(), started_at=_now()
+                    run=run,
+                    what=what,
+                    first=partitions.first,
+                    last=partitions.last,
+                    status="running",
+                    host=socket.gethostname(),
+                    pid=os.getpid(),
+                    started_at=_now(),
                 )
             )
         return run
 
-    def end(self, run: str, error: str | None = None) -> None:
-        """Note how a run ended."""
+    def end(self, run: str, error: str | None = None, *, status: str | None = None) -> None:
+        """Note how a run ended: done, or failed with an error; ``status`` says otherwise."""
         with self.engine.begin() as connection:
             connection.execute(
-                runs.update().where(runs.c.run == run).values(status="failed" if error else "done", ended_at=_now(), error=error)
+                runs.update()
+                .where(runs.c.run == run)
+                .values(status=status or ("failed" if error else "done"), ended_at=_now(), error=error)
             )
+        held = _alive.pop(run, None)
+        if held:
+            held.let_go()
 
-    def record(
-        self, run: str, asset: str, partitions: Iterable[date], *, rows: int | None = None, seconds: float | None = None, **details: Any
-    ) -> None:
-        """Note that a run made an asset for these partitions."""
-        noted = [
+    @contextmanager
+    def step(self, run: str, step: str, partitions: PartitionRange) -> Iterator[None]:
+        """A step of a run, whose beginning and end are noted."""
+        values = {"run": run, "step": step, "first": partitions.first, "last": partitions.last}
+        with self.engine.begin() as connection:
+            added = connection.execute(steps.insert().values(**values, status="running", started_at=_now()))
+            number = added.inserted_primary_key[0]
+        error: BaseException | None = None
+        try:
+            yield
+        except BaseException as raised:
+            error = raised
+            raise
+        finally:
+            text = None if error is None else one_line(error)
+            status = "done" if error is None else "failed" if isinstance(error, Exception) else "interrupted"
+            with self.engine.begin() as connection:
+                connection.execute(steps.update().where(steps.c.id == number).values(status=status, ended_at=_now(), error=text))
+
+    def runs(self, limit: int = 20, *, partition: date | None = None) -> list[Run]:
+        """The newest runs, of one partition if it is given, newest first."""
+        query = sa.select(runs).order_by(runs.c.started_at.desc()).limit(limit)
+        if partition:
+            query = query.where(runs.c.first <= partition, runs.c.last >= partition)
+        return [_run(row) for row in self._read(query)]
+
+    def run(self, run: str) -> Run | None:
+        """A run by its name."""
+        return next((_run(row) for row in self._read(sa.select(runs).where(runs.c.run == run))), None)
+
+    def newest_runs(self, partitions: PartitionRange | None = None) -> dict[date, Run]:
+        """The newest run of each partition; a day that no run has had is left out."""
+        query = sa.select(runs).order_by(runs.c.started_at)
+        if partitions is not None:
+            query = query.where(runs.c.first <= partitions.last, runs.c.last >= partitions.first)
+        found: dict[date, Run] = {}
+        for run in map(_run, self._read(query)):
+            found |= {day: run for day in run.partitions if partitions is None or day in partitions}
+        return found
+
+    def steps(self, *, run: str | None = None, not_done: bool = False, partitions: PartitionRange | None = None) -> list[StepRun]:
+        """Steps in the order in which they began: of one run, or those that are not done; of these partitions."""
+        query = sa.select(steps).order_by(steps.c.id)
+        if run is not None:
+            query = query.where(steps.c.run == run)
+        if not_done:
+            query = query.where(steps.c.status != "done")
+        if partitions is not None:
+            query = query.where(steps.c.first <= partitions.last, steps.c.last >= partitions.first)
+        return [
+            StepRun(r.run, r.step, PartitionRange(r.first, r.last), r.status, _utc(r.started_at), _utc(r.ended_at), r.error)
+            for r in self._read(query)
+        ]
+
+    # materializations
+
+    def record(self, run: str, made: Sequence[Made]) -> None:
+        """Note what a run made."""
+        if not made:
+            return
+        now = _now()
+        versions = [
             {
                 "run": run,
-                "asset": asset,
-                "partition_date": day,
-                "rows": rows,
-                "seconds": seconds,
-                "made_at": _now(),
-                "metadata": json.dumps(details, default=str),
+                "asset": one.asset,
+                "partition_date": one.partition_date,
+                "made_at": now,
+                "code_version": one.code_version,
+                "data_version": one.data_version,
+                "inputs": orjson.dumps(one.inputs).decode(),
             }
-            for day in partitions
+            for one in made
+        ]
+        details = [
+            {
+                "rows": one.rows,
+                "bytes": one.bytes,
+                "seconds": one.seconds,
+                "metadata": orjson.dumps(one.metadata, default=str).decode(),
+            }
+            for one in made
         ]
         with self.engine.begin() as connection:
-            connection.execute(materializations.insert(), noted)
+            connection.execute(materializations.insert(), [v | d for v, d in zip(versions, details, strict=True)])
+            upsert = self._insert(newest)
+            fresh = {c.name: upsert.excluded[c.name] for c in newest.columns if not c.primary_key}
+            connection.execute(upsert.on_conflict_do_update(index_elements=["asset", "partition_date"], set_=fresh), versions)
+
+    def newest(self, partitions: PartitionRange | None = None, assets: Iterable[str] | None = None) -> dict[tuple[str, date], Newest]:
+        """The newest materialization of each asset and partition, of all or of these."""
+        query = sa.select(newest)
+        if partitions is not None:
+            query = query.where(newest.c.partition_date >= partitions.first, newest.c.partition_date <= partitions.last)
+        if assets is not None:
+            query = query.where(newest.c.asset.in_(list(assets)))
+        with self._answering(), self.engine.connect() as connection:
+            # plain tuples: there is a row for each asset and day of the years
+            found = connection.execute(query).tuples().all()
+        return {(a, d): Newest(a, d, run, _utc(at), code, data, _loads(inputs)) for a, d, run, at, code, data, inputs in found}
+
+    def behind(self, assets: Sequence[str], sources: Iterable[str]) -> list[date]:
+        """Partitions of which one of the assets was not made since one of the sources was, or never."""
+        day = newest.c.partition_date
+        made = sa.select(day, sa.func.max(newest.c.made_at)).where(newest.c.asset.in_(list(sources))).group_by(day)
+        since = sa.select(day, sa.func.min(newest.c.made_at), sa.func.count()).where(newest.c.asset.in_(list(assets))).group_by(day)
+        there = {day: (first, count) for day, first, count in self._read(since)}
+        never = (datetime.min, 0)
+        return [day for day, last in self._read(made) if there.get(day, never)[0] < last or there[day][1] < len(assets)]
+
+    def made_by_other_code(self, code_versions: Mapping[str, str]) -> list[date]:
+        """Partitions of which an asset was made by another code than the one given for it."""
+        other = newest.c.code_version != sa.case(code_versions, value=newest.c.asset, else_="")
+        return list(
+            self._read(sa.select(newest.c.partition_date).where(newest.c.asset.in_(list(code_versions)), other).distinct(), scalars=True)
+        )
+
+    def days(self) -> list[date]:
+        """The partitions that any asset was ever made for, in order."""
+        return list(self._read(sa.select(newest.c.partition_date).distinct().order_by(newest.c.partition_date), scalars=True))
+
+    def history(self, asset: str, limit: int = 10, *, partition: date | None = None) -> list[Made]:
+        """The newest materializations of an asset, newest first."""
+        query = sa.select(materializations).where(materializations.c.asset == asset)
+        if partition:
+            query = query.where(materializations.c.partition_date == partition)
+        return [_made(row) for row in self._read(query.order_by(materializations.c.id.desc()).limit(limit))]
+
+    def made(self, run: str) -> list[Made]:
+        """What a run made."""
+        query = sa.select(materializations).where(materializations.c.run == run).order_by(materializations.c.id)
+        return [_made(row) for row in self._read(query)]
+
+    def row_counts(self, assets: Iterable[str], before: date, days: int) -> dict[str, list[int]]:
+        """Rows of each asset's newest materializations in the days before a partition, by asset; days that were not run are left out."""
+        latest = (
+            sa.select(sa.func.max(materializations.c.id))
+            .where(
+                materializations.c.asset.in_(list(assets)),
+                materializations.c.partition_date < before,
+                materializations.c.partition_date >= before - timedelta(days=days),
+                materializations.c.rows.is_not(None),
+            )
+            .group_by(materializations.c.asset, materializations.c.partition_date)
+        )
+        query = sa.select(materializations.c.asset, materializations.c.rows).where(materializations.c.id.in_(latest))
+        found: dict[str, list[int]] = {}
+        for name, count in self._read(query):
+            found.setdefault(name, []).append(count)
+        return found
+
+    # checks
 
     def record_checks(self, run: str, partition_date: date, found: Sequence[Check]) -> None:
         """Note the outcome of checks."""
         if not found:
             return
+        now = _now()
         noted = [
             {
                 "run": run,
@@ -139,57 +384,119 @@ class Ledger:
                 "passed": check.passed,
                 "failing": check.failing,
                 "detail": check.detail,
-                "sample": json.dumps(check.sample, default=str),
+                "sample": orjson.dumps(list(check.sample), default=str).decode(),
+                "checked_at": now,
             }
             for check in found
         ]
         with self.engine.begin() as connection:
             connection.execute(checks.insert(), noted)
 
-    def states(self, partitions: PartitionRange | None = None) -> dict[date, PartitionState]:
-        """The newest run of each partition; a day that no run has had is left out."""
-        query = sa.select(runs).order_by(runs.c.started_at)
-        if partitions is not None:
-            query = query.where(runs.c.first <= partitions.last, runs.c.last >= partitions.first)
-        found: dict[date, PartitionState] = {}
-        with self.engine.begin() as connection:
-            self._mark_interrupted(connection)
-            for row in connection.execute(query).all():
-                for day in PartitionRange(row.first, row.last):
-                    if partitions is None or day in partitions:
-                        partial = row.started_at.replace(tzinfo=UTC) < PartitionRange(day, day).end
-                        found[day] = PartitionState(day, row.run, row.status, row.started_at, row.ended_at, row.error, partial)
-        return found
-
-    def made(self, run: str) -> list[dict[str, Any]]:
-        """What a run made: asset, partition, rows, seconds."""
-        with self.engine.connect() as connection:
-            return [dict(row._mapping) for row in connection.execute(sa.select(materializations).where(materializations.c.run == run))]
-
     def checks_of(self, run: str) -> list[Check]:
         """The checks of a run."""
-        with self.engine.connect() as connection:
-            found = connection.execute(sa.select(checks).where(checks.c.run == run).order_by(checks.c.id))
-            return [Check(r.name, r.asset, r.passed, r.detail, r.severity, r.failing, tuple(json.loads(r.sample))) for r in found]
+        return [_check(r) for r in self._read(sa.select(checks).where(checks.c.run == run).order_by(checks.c.id))]
 
-    def _mark_interrupted(self, connection: sa.Connection) -> None:
-        import psutil
+    def failed_checks(self, partitions: PartitionRange | None = None) -> dict[tuple[str, date], list[Check]]:
+        """The checks that have failed, by asset and partition, of the newest run that made each check there."""
+        same = checks.alias()
+        newer = sa.exists().where(
+            same.c.partition_date == checks.c.partition_date,
+            same.c.asset == checks.c.asset,
+            same.c.name == checks.c.name,
+            same.c.id > checks.c.id,
+        )
+        query = sa.select(checks).where(checks.c.passed.is_(False), ~newer).order_by(checks.c.id)
+        if partitions is not None:
+            query = query.where(checks.c.partition_date >= partitions.first, checks.c.partition_date <= partitions.last)
+        found: dict[tuple[str, date], list[Check]] = {}
+        for row in self._read(query):
+            found.setdefault((row.asset, row.partition_date), []).append(_check(row))
+        return found
 
-        running = connection.execute(sa.select(runs.c.run, runs.c.pid, runs.c.started_at).where(runs.c.status == "running")).all()
-        for run, pid, started in running:
-            try:
-                alive = psutil.Process(pid).create_time() <= _timestamp(started) + 1
-            except psutil.NoSuchProcess:
-                alive = False
-            if not alive:
-                connection.execute(
-                    runs.update().where(runs.c.run == run).values(status="interrupted", ended_at=_now(), error="its process ended")
-                )
+    # what lies beneath
+
+    @contextmanager
+    def one_at_a_time(self, what: str) -> Iterator[None]:
+        """Hold the lock of batch runs. Raises RainbowError when another run holds it."""
+        with holding(self.locks, "batch", f"{what}, process {os.getpid()}"):
+            yield
+
+    def mark_interrupted(self) -> None:
+        """Mark the runs whose process is gone, and their steps, as interrupted."""
+        with self._answering(), self.engine.connect() as connection:
+            running = connection.execute(sa.select(runs.c.run).where(runs.c.status == "running")).scalars().all()
+        gone = [run for run in running if run not in _alive and self.locks.owner(f"run {run}") is None]
+        if gone:
+            values = {"status": "interrupted", "ended_at": _now(), "error": "its process ended"}
+            with self.engine.begin() as connection:
+                for table in (runs, steps):
+                    connection.execute(table.update().where(table.c.run.in_(gone), table.c.status == "running").values(**values))
+
+    def _read(self, query: sa.Select[Any], *, scalars: bool = False) -> Sequence[Any]:
+        self.mark_interrupted()
+        with self._answering(), self.engine.connect() as connection:
+            answer = connection.execute(query)
+            return answer.scalars().all() if scalars else answer.all()
+
+    def _insert(self, table: sa.Table) -> Any:
+        if self.engine.dialect.name == "sqlite":
+            from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+
+            return sqlite_insert(table)
+        from sqlalchemy.dialects.postgresql import insert as postgres_insert
+
+        return postgres_insert(table)
+
+    @contextmanager
+    def _answering(self) -> Iterator[None]:
+        try:
+            yield
+        except sa.exc.OperationalError as error:
+            if self.engine.dialect.name == "sqlite":
+                raise
+            raise ServiceError("the ledger's database does not answer: see RAINBOW_LEDGER_URL and `rainbow doctor`") from error
 
 
-def _timestamp(moment: Any) -> float:
-    """Seconds since 1970 of a moment that is kept as UTC without zone."""
-    return float(moment.replace(tzinfo=UTC).timestamp())
+def one_line(error: BaseException) -> str:
+    """An error's text in one line; its type's name when it says nothing."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+# the locks of this process's runs
+_alive: dict[str, Held] = {}
+
+
+def _run(row: Any) -> Run:
+    return Run(row.run, row.what, PartitionRange(row.first, row.last), row.status, _utc(row.started_at), _utc(row.ended_at), row.error)
+
+
+def _made(row: Any) -> Made:
+    return Made(
+        row.asset,
+        row.partition_date,
+        row.code_version,
+        row.data_version,
+        _loads(row.inputs),
+        row.rows,
+        row.bytes,
+        row.seconds,
+        _loads(row.metadata),
+        row.run,
+        _utc(row.made_at),
+    )
+
+
+def _check(row: Any) -> Check:
+    return Check(row.name, row.asset, row.passed, row.detail, row.severity, row.failing, tuple(_loads(row.sample)))
+
+
+def _loads(text: str) -> Any:
+    return orjson.loads(text)
+
+
+def _utc(moment: Any) -> Any:
+    """A moment of the ledger, which keeps UTC without zone."""
+    return moment.replace(tzinfo=UTC) if moment else None
 
 
 def _now() -> datetime:
@@ -201,10 +508,20 @@ _engines: dict[str, sa.Engine] = {}
 
 def _engine(url: str) -> sa.Engine:
     if url not in _engines:
-        engine = sa.create_engine(url, connect_args={"timeout": 30} if url.startswith("sqlite") else {})
         if url.startswith("sqlite"):
+            settings().home.mkdir(parents=True, exist_ok=True)
+            engine = sa.create_engine(url, connect_args={"timeout": 30})
             event.listen(engine, "connect", _tune_sqlite)
-        metadata.create_all(engine)
+        elif url.startswith("postgresql"):
+            engine = sa.create_engine(url.replace("postgresql://", "postgresql+psycopg://", 1), pool_pre_ping=True)
+        else:
+            raise RainbowError("RAINBOW_LEDGER_URL is neither sqlite:///path nor postgresql://user:password@host:port/database")
+        try:
+            metadata.create_all(engine)
+        except sa.exc.OperationalError as error:
+            if url.startswith("sqlite"):
+                raise
+            raise ServiceError("the ledger's database does not answer: see RAINBOW_LEDGER_URL and `rainbow doctor`") from error
         _engines[url] = engine
     return _engines[url]
 
@@ -212,25 +529,3 @@ def _engine(url: str) -> sa.Engine:
 def _tune_sqlite(connection: Any, _record: Any) -> None:
     connection.execute("pragma journal_mode = wal")
     connection.execute("pragma synchronous = normal")
-
-
-@contextmanager
-def one_at_a_time(what: str) -> Iterator[None]:
-    """Hold the lock of batch runs of this RAINBOW_HOME. Raises RainbowError when another process holds it."""
-    import fcntl
-
-    from rainbow.errors import RainbowError
-
-    settings().home.mkdir(parents=True, exist_ok=True)
-    with (settings().home / "batch.lock").open("a+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.seek(0)
-            raise RainbowError(
-                f"another run is under way ({lock.read().strip() or 'unknown'}): wait for it, or stop it, then run again"
-            ) from None
-        lock.truncate(0)
-        lock.write(f"{what}, process {os.getpid()}")
-        lock.flush()
-        yield

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -75,12 +76,15 @@ def _environment() -> Iterator[None]:
     }
     before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)
+    handlers = list(logging.root.handlers)
     # dbt leaves semaphores to a process of multiprocessing's, which would warn of them when all is over
     sys.warnoptions.append("ignore:resource_tracker")
     try:
         yield
     finally:
         sys.warnoptions.remove("ignore:resource_tracker")
+        # nor may every library's remarks come to the screen from here on
+        logging.root.handlers[:] = handlers
         for name, value in before.items():
             if value is None:
                 os.environ.pop(name, None)

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from rainbow.partitions.locks import FileLocks
 from rainbow.settings import PROJECT_ROOT
 from tests.integration.homes import Home
 from tests.stack_keeper import keep
@@ -162,13 +163,12 @@ def test_bad_input_is_one_line_that_says_what_to_do(shop: Shop, words: tuple[str
 
 
 def test_a_second_run_at_the_same_time_is_refused(shop: Shop) -> None:
-    import fcntl
-
-    with (shop.home.path / "batch.lock").open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        answer = shop.home.run("run", LAST)
+    held = FileLocks(shop.home.path / "locks").take("batch", "somebody else")
+    assert held
+    answer = shop.home.run("run", LAST)
+    held.let_go()
     assert answer.returncode == 1
-    assert "another run is under way" in answer.stderr
+    assert "another run is under way (somebody else)" in answer.stderr
 
 
 def test_a_stopped_service_is_one_line_and_the_same_command_goes_on_later(shop: Shop) -> None:
@@ -221,7 +221,7 @@ def test_ctrl_c_is_one_line_and_holds_up_no_one(shop: Shop) -> None:
     command = [sys.executable, "-c", "from rainbow.cli import main; main()", "backfill", FIRST, LAST, "--force"]
     process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     begun = time.monotonic()
-    while not re.search(rf"process {process.pid}$", (shop.home.path / "batch.lock").read_text()):
+    while f"process {process.pid}" not in (FileLocks(shop.home.path / "locks").owner("batch") or ""):
         assert time.monotonic() - begun < 60
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
