@@ -17,7 +17,8 @@ from rainbow.lake.extract import extract as extract_partitions
 from rainbow.lake.files import Lake
 from rainbow.olap import publish as publishing
 from rainbow.olap.fingerprint import Days
-from rainbow.partitions.assets import made_by
+from rainbow.olap.published import OVER_ALL_DAYS, VIEWS
+from rainbow.partitions.assets import made_by, of_model
 from rainbow.partitions.dates import PartitionRange, parse_partition
 from rainbow.partitions.ledger import Ledger
 from rainbow.partitions.state import Key
@@ -150,8 +151,7 @@ def validate(partition_date: Day = None, partition_end: Day = None) -> Step:
     partitions = partitions_of(partition_date, partition_end)
     began = perf_counter()
     with step_of_run("validate", partitions) as run:
-        batch_views = {one.name.removeprefix("batch/"): one.name for one in made_by("transform")}
-        checks = [replace(check, asset=batch_views.get(check.asset, check.asset)) for check in transforming.run_tests()]
+        checks = [replace(check, asset=of_model(check.asset)) for check in transforming.run_tests()]
         Ledger().record_checks(run, partitions.last, checks)
         require(checks)
         return Step("validate", partitions, tuple(_by_asset(checks)), perf_counter() - began, tuple(checks), f"{len(checks)} checks passed")
@@ -179,7 +179,7 @@ def _published_content(partitions: PartitionRange, found: Mapping[str, Days]) ->
 
     The version of a view's day tells its figures: a member that is called otherwise since then makes no day another.
     """
-    by_day = [view for view in publishing.VIEWS if view != "customer_order_total"]
+    by_day = [view for view in VIEWS if view not in OVER_ALL_DAYS]
     known = Ledger().newest(assets=[f"olap/{view}" for view in by_day])
     content: dict[Key, str] = {}
     for table, days in found.items():

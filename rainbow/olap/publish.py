@@ -21,6 +21,7 @@ from rainbow.errors import DataError
 from rainbow.lake.files import Lake
 from rainbow.olap.client import connect as connect_clickhouse
 from rainbow.olap.fingerprint import Days, Laid, lay, of_bigquery, of_clickhouse
+from rainbow.olap.published import DIMENSIONS, VIEWS
 from rainbow.warehouse import dbt, project
 from rainbow.warehouse.client import connect as connect_bigquery
 from rainbow.warehouse.sql import one_line, rows
@@ -31,16 +32,6 @@ if TYPE_CHECKING:
     from google.cloud import bigquery
 
 FOLDER = "_published"
-VIEWS = (
-    "total_sales",
-    "day_of_week_with_most_sales",
-    "top_sellers",
-    "top_products_by_category",
-    "payment_methods",
-    "customer_ranking",
-    "customer_order_total",
-)
-DIMENSIONS = ("dim_products", "dim_customers", "dim_sellers", "dim_promotions", "dim_payments")
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from rainbow.errors import RainbowError
-from rainbow.olap.publish import DIMENSIONS, VIEWS
+from rainbow.olap.published import DIMENSIONS, OVER_ALL_DAYS, VIEWS
 from rainbow.settings import PROJECT_ROOT
 from rainbow.source.tables import TABLES
 from rainbow.warehouse import dbt, project
@@ -59,6 +59,22 @@ def asset(name: str) -> Asset:
 def made_by(step: str) -> tuple[Asset, ...]:
     """What a step makes."""
     return tuple(one for one in assets().values() if one.step == step)
+
+
+def of_model(model: str) -> str:
+    """The asset that a model of dbt's project is, or, of a staging model, the one that shows what is wrong with it."""
+    lineage, known = project.lineage(), project.models()
+    if model in lineage:
+        return _of_model(model)
+    if model.startswith("stg_"):
+        return f"raw/{model.removeprefix('stg_')}"
+    reached = {model}
+    for one in known.values():
+        if reached & set(one.upstream):
+            if one.name in lineage:
+                return _of_model(one.name)
+            reached.add(one.name)
+    return model
 
 
 def downstream(names: Iterable[str]) -> set[str]:
@@ -128,7 +144,7 @@ def _all(drawn_by: str) -> Iterator[Asset]:
     for name in (*DIMENSIONS, *VIEWS):
         columns = _hash(repr(sorted(models[name].columns.items())))
         yield Asset(f"olap/{name}", "publish", f"{models[name].description} As ClickHouse has it.", (_of_model(name),), columns)
-    shown = tuple(f"olap/{view}" for view in VIEWS if view != "customer_order_total")
+    shown = tuple(f"olap/{view}" for view in VIEWS if view not in OVER_ALL_DAYS)
     yield Asset(REPORT, "report", "The dashboards of a day on one page, with every day up to it.", shown, drawn_by, cumulative=True)
 
 

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 import sqlalchemy as sa
@@ -161,9 +161,11 @@ class Made:
     made_at: datetime | None = None
 
 
-@dataclass(frozen=True)
-class Newest:
-    """The newest materialization of an asset for a partition."""
+class Newest(NamedTuple):
+    """The newest materialization of an asset for a partition; a tuple, since there is one for each asset and day of the years.
+
+    ``made_at`` is UTC without zone, as the ledger keeps it.
+    """
 
     asset: str
     partition_date: date
@@ -313,9 +315,8 @@ class Ledger:
         if assets is not None:
             query = query.where(newest.c.asset.in_(list(assets)))
         with self._answering(), self.engine.connect() as connection:
-            # plain tuples: there is a row for each asset and day of the years
             found = connection.execute(query).tuples().all()
-        return {(a, d): Newest(a, d, run, _utc(at), code, data, _loads(inputs)) for a, d, run, at, code, data, inputs in found}
+        return {(row[0], row[1]): Newest(row[0], row[1], row[2], row[3], row[4], row[5], _loads(row[6])) for row in found}
 
     def behind(self, assets: Sequence[str], sources: Iterable[str]) -> list[date]:
         """Partitions of which one of the assets was not made since one of the sources was, or never."""

@@ -12,7 +12,7 @@ from datetime import date
 from typing import Literal
 
 from rainbow.errors import RainbowError
-from rainbow.partitions.assets import STEPS, assets, select
+from rainbow.partitions.assets import STEPS, assets, select, upstream
 from rainbow.partitions.dates import PartitionRange
 from rainbow.partitions.ledger import Ledger
 from rainbow.partitions.state import Key, Status, states
@@ -77,7 +77,8 @@ def make_plan(
 ) -> Plan:
     """The plan for a range of partitions.
 
-    ``selection`` leaves all other assets out (``assets.select``), ``only`` begins with what is missing, failed or stale alone;
+    ``selection`` leaves all other assets out (``assets.select``), ``only`` begins with what is missing, failed or stale alone (and
+    with what stands in its way upstream);
     ``late`` counts rows that the source has and no extract has seen. Raises RainbowError for an unknown asset or kind.
     """
     for kind in only:
@@ -97,14 +98,17 @@ def make_plan(
 def _plan_day(
     day: date, chosen: set[str], only: Collection[str], force: bool, found: Mapping[Key, Status], planned: dict[Key, Planned]
 ) -> None:
+    begun = {name for name in chosen if found[name, day].state in only}
+    # what is made anew from something that is not done itself would come out as it is
+    needed = begun | {up for up in upstream(begun) & chosen if found[up, day].state in KINDS}
     for one in assets().values():
-        if one.name not in chosen or found[one.name, day].state == "running":
-            continue
         status = found[one.name, day]
+        if one.name not in chosen or status.state == "running":
+            continue
         above = [up for up in one.upstream if (up, day) in planned]
         if force:
             planned[one.name, day] = Planned(one.name, day, "forced", ("forced",))
-        elif status.state in only and not (above and status.state == "stale"):
+        elif one.name in needed and not (above and status.state == "stale"):
             planned[one.name, day] = Planned(one.name, day, status.state, status.reasons)
         elif above:
             planned[one.name, day] = Planned(one.name, day, "upstream", tuple(f"made from {up}" for up in above))

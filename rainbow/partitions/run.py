@@ -106,7 +106,7 @@ def _after(task: Mapping[str, Any], names: set[str]) -> dict[str, Any]:
 
 @lru_cache(maxsize=1)
 def _pipeline() -> dict[str, Any]:
-    import yaml  # type: ignore[import-untyped]
+    import yaml
 
     found: dict[str, Any] = yaml.safe_load((PROJECT_ROOT / "pipeline.yaml").read_text(encoding="utf-8"))
     return found

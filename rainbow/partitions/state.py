@@ -11,9 +11,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import date, timedelta
-from typing import Literal
+from datetime import date, datetime, timedelta
+from typing import Literal, NamedTuple
 
 from rainbow.checks import Check
 from rainbow.partitions.assets import Asset, assets
@@ -27,8 +26,7 @@ BY_WEIGHT: tuple[State, ...] = ("running", "failed", "stale", "missing", "done")
 Key = tuple[str, date]
 
 
-@dataclass(frozen=True)
-class Status:
+class Status(NamedTuple):
     """The state of an asset's partition. ``reasons`` say why it is not done, each in a few words."""
 
     state: State
@@ -61,10 +59,11 @@ def states(
     found: dict[Key, Status] = {}
     for day in sorted({day for _, day in known} | wanted):
         versions = {name: known[name, day].data_version for name in catalogue if (name, day) in known}
+        ended = start_of_next(day).replace(tzinfo=None)
         for name in shown & versions.keys():
             history[name].add(day, versions[name])
         for one in catalogue.values() if day in wanted else ():
-            found[one.name, day] = _status(one, day, known, versions, history, troubled, found, late or {})
+            found[one.name, day] = _status(one, day, ended, known, versions, history, troubled, found, late or {})
     return found
 
 
@@ -87,6 +86,7 @@ class CumulativeVersion:
 def _status(
     asset: Asset,
     day: date,
+    ended: datetime,
     known: Mapping[Key, Newest],
     versions: Mapping[str, str],
     history: Mapping[str, CumulativeVersion],
@@ -100,13 +100,14 @@ def _status(
         return Status(trouble[0], (trouble[1],), newest)
     if newest is None:
         return _MISSING
-    reasons = list(_reasons(asset, day, newest, versions, history, found, late))
+    reasons = list(_reasons(asset, day, ended, newest, versions, history, found, late))
     return Status("stale", tuple(reasons), newest) if reasons else Status("done", (), newest)
 
 
 def _reasons(
     asset: Asset,
     day: date,
+    ended: datetime,
     newest: Newest,
     versions: Mapping[str, str],
     history: Mapping[str, CumulativeVersion],
@@ -115,7 +116,7 @@ def _reasons(
 ) -> Iterator[str]:
     if newest.code_version != asset.code_version:
         yield "code changed"
-    if newest.made_at < start_of_next(day):
+    if newest.made_at < ended:
         yield "made before the day had ended"
     if count := late.get((asset.name, day)):
         yield f"{count:,} late rows in the source" if count > 1 else "1 late row in the source"
@@ -140,7 +141,7 @@ def _troubled(
         for name in by_step.get(step.step, ()):
             for day in step.partitions:
                 newest = known.get((name, day))
-                if newest is None or newest.made_at < step.started_at:
+                if newest is None or newest.made_at < step.started_at.replace(tzinfo=None):
                     found[name, day] = _trouble(step)
     for (name, day), checks in failed.items():
         errors = [check for check in checks if check.severity == "error"]

@@ -217,9 +217,14 @@ def _collect_statements() -> Iterator[Statement]:
             sql=path.read_text().strip(),
             fixed="fixed" in node["tags"],
             upstream=tuple(nodes[n]["name"] for n in node["depends_on"]["nodes"] if n in nodes),
-            asset=nodes[tested]["name"] if tested in nodes else node["name"],
+            asset=nodes[tested or _first_model(node, nodes)]["name"] if kind == "test" else node["name"],
             severity="warning" if node["config"].get("severity", "error").lower() == "warn" else "error",
             columns={c["name"]: c["data_type"] for c in node.get("columns", {}).values()},
             required=tuple(required.get(name, ())),
             key=(key,) if isinstance(key, str) else tuple(key),
         )
+
+
+def _first_model(test: Mapping[str, Any], nodes: Mapping[str, Any]) -> str:
+    """The model that a test with SQL of its own is about: the first that it names."""
+    return next(name for name in test["depends_on"]["nodes"] if name in nodes)
