@@ -315,7 +315,7 @@ class Ledger:
         if assets is not None:
             query = query.where(newest.c.asset.in_(list(assets)))
         with self._answering(), self.engine.connect() as connection:
-            found = connection.execute(query).tuples().all()
+            found = connection.execute(query).all()
         return {(row[0], row[1]): Newest(row[0], row[1], row[2], row[3], row[4], row[5], _loads(row[6])) for row in found}
 
     def behind(self, assets: Sequence[str], sources: Iterable[str]) -> list[date]:
