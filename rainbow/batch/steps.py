@@ -123,10 +123,12 @@ def transform(partition_date: Day = None, partition_end: Day = None) -> Step:
     began = perf_counter()
     with step_of_run("transform", partitions) as run:
         done = transforming.transform()
-        seconds = {one.name: done.seconds.get(one.name.rpartition("/")[2]) for one in made_by("transform")}
-        details = {name: {"seconds": taken} for name, taken in seconds.items() if taken is not None}
+        models = {one.name: one.name.rpartition("/")[2] for one in made_by("transform")}
+        details = {name: {"rows": done.rows.get(model), "seconds": done.seconds.get(model)} for name, model in models.items()}
         settle(run, "transform", partitions, whole=True, details=details)
-        made = tuple({"model": model, "seconds": round(seconds, 3)} for model, seconds in done.seconds.items())
+        made = tuple(
+            {"model": model, "rows changed": done.rows.get(model), "seconds": round(taken, 3)} for model, taken in done.seconds.items()
+        )
         note = f"{done.files} files worked in by {len(done.seconds)} models" if done.seconds else "nothing new"
         return Step("transform", partitions, made, perf_counter() - began, note=note)
 

@@ -96,7 +96,7 @@ def plan(
             }
         )
         return
-    print_plan(made, note, Console(file=sys.stdout, soft_wrap=True, highlight=False))
+    print_plan(made, note, _console())
 
 
 def planned(partitions: PartitionRange, selection: Sequence[str], only: Sequence[str], force: bool) -> tuple[Plan, str]:
@@ -181,7 +181,7 @@ def partitions(
     if as_json:
         _print_json([{"partition": day, "assets": {name: _as_json(found[name, day]) for name in names}} for day in days])
         return
-    console = Console(file=sys.stdout, soft_wrap=True, highlight=False)
+    console = _console()
     if not days:
         console.print("no partition was run yet: run one with `rainbow run DAY`, or many with `rainbow backfill FIRST LAST`")
         return
@@ -240,7 +240,7 @@ def asset(
     from rainbow.partitions.assets import assets
     from rainbow.partitions.dates import parse_partition
 
-    console = Console(file=sys.stdout, soft_wrap=True, highlight=False)
+    console = _console()
     if name is None:
         if as_json:
             _print_json([{"asset": one.name, "step": one.step, "description": one.description} for one in assets().values()])
@@ -318,6 +318,11 @@ def _describe(name: str, day: date | None, as_json: bool, console: Console) -> N
     for (_, d), checks in failed.items():
         for check in checks:
             console.print(f"  ✕ {d}  {check.severity} {check.name}: {check.detail}", style="red", markup=False)
+
+
+def _console() -> Console:
+    # into a file or a pipe a table may be as wide as it is
+    return Console(file=sys.stdout, soft_wrap=True, highlight=False, width=None if sys.stdout.isatty() else 160)
 
 
 def _print_json(value: Any) -> None:

@@ -26,6 +26,13 @@ def rows(
         return list(client.query_and_wait(sql, job_config=bigquery.QueryJobConfig(query_parameters=list(parameters))))
 
 
+def change(client: bigquery.Client, sql: str) -> int | None:
+    """Run a statement that changes a table; returns how many rows it changed, None where BigQuery does not say. Raises as ``rows``."""
+    with one_line("statement"):
+        changed: int | None = client.query_and_wait(sql).num_dml_affected_rows
+        return changed
+
+
 @contextmanager
 def one_line(what: str) -> Iterator[None]:
     """A block whose errors of Google's client become one line of ours; ``what`` says what was being done."""

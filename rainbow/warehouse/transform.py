@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rainbow.checks import Check
 from rainbow.warehouse import project, rebuild
 from rainbow.warehouse.client import connect
-from rainbow.warehouse.sql import one_line, rows
+from rainbow.warehouse.sql import change, one_line, rows
 
 if TYPE_CHECKING:
     from google.cloud import bigquery
@@ -20,10 +20,12 @@ SAMPLE_ROWS = 10
 
 @dataclass(frozen=True)
 class Transformed:
-    """What a transform did: files it worked in, and seconds by model; no model when there was nothing to do."""
+    """What a transform did: files it worked in, seconds by model, and rows that it changed by model where that is known; no model when
+    there was nothing to do."""
 
     files: int
     seconds: dict[str, float]
+    rows: dict[str, int | None]
 
 
 CONTROL = {
@@ -43,6 +45,7 @@ def transform(*, client: bigquery.Client | None = None, on_model: Callable[[str,
     is_whole = _prepare(client)
     statements = project.statements() if is_whole else None
     seconds: dict[str, float] = {}
+    changed: dict[str, int | None] = {}
     files = 0
     if statements is None:
         files, _ = pending(client)
@@ -58,12 +61,12 @@ def transform(*, client: bigquery.Client | None = None, on_model: Callable[[str,
         for statement in statements:
             if statement.kind == "model" and not statement.fixed:
                 began = perf_counter()
-                rows(client, statement.sql)
+                changed[statement.name] = change(client, statement.sql)
                 seconds[statement.name] = perf_counter() - began
                 if on_model:
                     on_model(statement.name, seconds[statement.name])
         _keep_versions(client, {name: version for name, version in project.versions().items() if name in outdated})
-    return Transformed(files + more, seconds)
+    return Transformed(files + more, seconds, changed)
 
 
 def _prepare(client: bigquery.Client) -> bool:
