@@ -169,9 +169,9 @@ def partitions(
     as_json: AsJson = False,
 ) -> None:
     """Show the grid; see ``_PARTITIONS_HELP``."""
-    from rainbow.partitions.assets import assets, select
-    from rainbow.partitions.dates import PartitionRange
-    from rainbow.partitions.state import states
+    from rainbow.partitions.assets import REPORT, assets, select
+    from rainbow.partitions.dates import PartitionRange, today
+    from rainbow.partitions.state import freshness, states
 
     asked = PartitionRange.parse(first, last) if first else None
     found = states(asked)
@@ -186,6 +186,8 @@ def partitions(
         console.print("no partition was run yet: run one with `rainbow run DAY`, or many with `rainbow backfill FIRST LAST`")
         return
     _print_grid(console, names, days, found)
+    if not asked:
+        console.print(f"reports are fresh to {freshness(found, REPORT, today())}")
 
 
 def _as_json(status: Status) -> dict[str, Any]:
@@ -255,15 +257,18 @@ def asset(
 
 def _describe(name: str, day: date | None, as_json: bool, console: Console) -> None:
     from rainbow.partitions.assets import assets
+    from rainbow.partitions.dates import today
     from rainbow.partitions.ledger import Ledger
-    from rainbow.partitions.state import states
+    from rainbow.partitions.state import freshness, states
 
     one = assets()[name]
     made_from_it = [other.name for other in assets().values() if name in other.upstream]
     ledger = Ledger()
     history = ledger.history(name, partition=day)
     failed = {key: checks for key, checks in ledger.failed_checks().items() if key[0] == name and day in (None, key[1])}
-    found = {key[1]: status for key, status in states().items() if key[0] == name and day in (None, key[1])}
+    known = states()
+    fresh = freshness(known, name, today())
+    found = {key[1]: status for key, status in known.items() if key[0] == name and day in (None, key[1])}
     if as_json:
         _print_json(
             {
@@ -273,6 +278,8 @@ def _describe(name: str, day: date | None, as_json: bool, console: Console) -> N
                 "upstream": one.upstream,
                 "downstream": made_from_it,
                 "code_version": one.code_version,
+                "fresh_to": fresh.newest,
+                "days_behind": fresh.days_behind,
                 "partitions": {str(d): _as_json(status) for d, status in found.items()},
                 "materializations": [
                     {
@@ -303,6 +310,7 @@ def _describe(name: str, day: date | None, as_json: bool, console: Console) -> N
     console.print(f"used by      {', '.join(made_from_it) or 'nothing here'}", markup=False)
     counts = Counter(status.state for status in found.values())
     console.print("partitions   " + (", ".join(f"{count:,} {state}" for state, count in counts.items()) or "none"))
+    console.print(f"fresh to     {fresh}")
     for d, status in found.items():
         if status.state in ("failed", "stale"):
             console.print(f"  {MARKS[status.state][0]} {d}  {'; '.join(status.reasons)}", style=MARKS[status.state][1], markup=False)

@@ -162,3 +162,22 @@ def of_partition(found: Sequence[Status]) -> State:
     """The state of a partition: that of its asset which needs the most attention."""
     there = {status.state for status in found}
     return next((state for state in BY_WEIGHT if state in there), "missing")
+
+
+class Freshness(NamedTuple):
+    """How up to date an asset is: its newest partition that is done, and how many days that is behind yesterday (UTC)."""
+
+    newest: date | None
+    days_behind: int | None
+
+    def __str__(self) -> str:
+        if self.newest is None or self.days_behind is None:
+            return "no partition is done"
+        behind = "up to date" if self.days_behind <= 0 else f"{self.days_behind:,} {'day' if self.days_behind == 1 else 'days'} behind"
+        return f"{self.newest}, {behind}"
+
+
+def freshness(found: Mapping[Key, Status], asset: str, now: date) -> Freshness:
+    """How fresh an asset is on the day ``now``: today's own partition is not due before it has ended."""
+    newest = max((day for (name, day), status in found.items() if name == asset and status.state == "done"), default=None)
+    return Freshness(newest, None if newest is None else (now - newest).days - 1)

@@ -239,3 +239,13 @@ def test_a_cumulative_version_tells_any_change_of_any_day(history: list[tuple[da
     for n, (day, one) in enumerate(history):
         assert version([*history[:n], (day, one + "c"), *history[n + 1 :]]) != version(history)
         assert version([*history[:n], *history[n + 1 :]]) != version(history)
+
+
+def test_an_asset_is_as_fresh_as_its_newest_day_that_is_done(ledger: Ledger) -> None:
+    make(ledger, PartitionRange(FIRST, THIRD))
+    make(ledger, PartitionRange(LAST, LAST), steps=("extract",))
+    found = states()
+    assert str(deciding.freshness(found, REPORT, LAST)) == "2024-09-03, up to date"
+    assert str(deciding.freshness(found, REPORT, LAST + timedelta(days=1))) == "2024-09-03, 1 day behind"
+    assert deciding.freshness(found, "lake/orders", LAST + timedelta(days=3)) == (LAST, 2)
+    assert str(deciding.freshness({}, REPORT, LAST)) == "no partition is done"
