@@ -153,7 +153,9 @@ def validate(partition_date: Day = None, partition_end: Day = None) -> Step:
     partitions = partitions_of(partition_date, partition_end)
     began = perf_counter()
     with step_of_run("validate", partitions) as run:
-        checks = [replace(check, asset=of_model(check.asset)) for check in transforming.run_tests()]
+        found = transforming.run_tests()
+        tested = {model: of_model(model) for model in {check.asset for check in found}}
+        checks = [replace(check, asset=tested[check.asset]) for check in found]
         Ledger().record_checks(run, partitions.last, checks)
         require(checks)
         return Step("validate", partitions, tuple(_by_asset(checks)), perf_counter() - began, tuple(checks), f"{len(checks)} checks passed")

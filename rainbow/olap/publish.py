@@ -8,7 +8,6 @@ so it changes at the same instant.
 from __future__ import annotations
 
 import hashlib
-import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -24,7 +23,7 @@ from rainbow.olap.fingerprint import Days, Laid, lay, of_bigquery, of_clickhouse
 from rainbow.olap.published import DIMENSIONS, VIEWS
 from rainbow.warehouse import dbt, project
 from rainbow.warehouse.client import connect as connect_bigquery
-from rainbow.warehouse.sql import one_line, rows
+from rainbow.warehouse.sql import rows
 from rainbow.warehouse.transform import pending
 
 if TYPE_CHECKING:
@@ -200,23 +199,27 @@ def _layout(table: Laid) -> str:
 
 
 def _export(lake: Lake, warehouse: bigquery.Client, table: Laid, days: list[date] | None) -> Iterator[bytes]:
-    """Rows of these days, of all when None, as Parquet files; they stay in the lake until the next export."""
+    """Rows of these days, of all when None, as Parquet files; they stay in the lake until the next export.
+
+    The statement has the same text each day, the days are its parameter.
+    """
+    from google.cloud.bigquery import ArrayQueryParameter
+
     name = table.model.name
-    folder, run = f"{FOLDER}/{name}", uuid.uuid4().hex[:12]
+    folder = f"{FOLDER}/{name}"
     if lake.is_folder:
         lake.fs.makedirs(lake.full(folder), exist_ok=True)
-    listed = "" if days is None else f" where {table.day} in (" + ", ".join(f"date '{day}'" for day in sorted(days)) + ")"
-    columns = ", ".join(table.model.columns)
-    with one_line(f"export of {name}"):
-        rows(
-            warehouse,
-            f"export data options (uri = '{lake.url}/{folder}/{run}-*.parquet', format = 'PARQUET') as select {columns} from warehouse.{name}{listed}",
-        )
     for path in lake.files(folder, ".parquet"):
-        if run in path:
-            yield lake.fs.cat_file(lake.full(path))
-        else:
-            lake.fs.rm_file(lake.full(path))
+        lake.fs.rm_file(lake.full(path))
+    listed = "" if days is None else f" where {table.day} in unnest(@days)"
+    columns = ", ".join(table.model.columns)
+    rows(
+        warehouse,
+        f"export data options (uri = '{lake.url}/{folder}/part-*.parquet', format = 'PARQUET', overwrite = true) as select {columns} from warehouse.{name}{listed}",
+        [] if days is None else [ArrayQueryParameter("days", "DATE", sorted(days))],
+    )
+    for path in lake.files(folder, ".parquet"):
+        yield lake.fs.cat_file(lake.full(path))
 
 
 def clickhouse_column(type_: str, *, nullable: bool) -> str:

@@ -14,6 +14,7 @@ from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
 
+from rainbow import code_version
 from rainbow.errors import RainbowError
 from rainbow.olap.published import DIMENSIONS, OVER_ALL_DAYS, VIEWS
 from rainbow.settings import PROJECT_ROOT
@@ -45,7 +46,7 @@ class Asset:
 
 def assets() -> dict[str, Asset]:
     """All assets by name, each after those that it is made from. Raises DataError when dbt's project cannot be compiled."""
-    return _assets(dbt.version(), _drawn_by())
+    return _assets(dbt.version(), code_version.of_files(PROJECT_ROOT, _DRAWN_BY))
 
 
 def asset(name: str) -> Asset:
@@ -152,14 +153,5 @@ def _of_model(name: str) -> str:
     return f"batch/{name}" if name in VIEWS else name.replace("raw.", "raw/")
 
 
-def _drawn_by() -> str:
-    paths = sorted(path for pattern in _DRAWN_BY for path in PROJECT_ROOT.glob(pattern))
-    return _hash(*(path.read_bytes() for path in paths))
-
-
-def _hash(*parts: str | bytes) -> str:
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update(part.encode() if isinstance(part, str) else part)
-        digest.update(b"\0")
-    return digest.hexdigest()[:16]
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

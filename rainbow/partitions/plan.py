@@ -60,7 +60,8 @@ class Plan:
 
     def steps(self, day: date) -> tuple[str, ...]:
         """The steps that a partition needs, in order. What is published is validated in the same run."""
-        found = {assets()[one.asset].step for one in self.of(day)}
+        known = assets()
+        found = {known[one.asset].step for one in self.of(day)}
         if found & {"transform", "publish"}:
             found.add("validate")
         return tuple(step for step in STEPS if step in found)

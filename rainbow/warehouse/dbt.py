@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from rainbow import code_version
 from rainbow.errors import DataError
 from rainbow.settings import PROJECT_ROOT, settings
 from rainbow.warehouse.client import CLOUD_ENDPOINT
@@ -21,11 +22,7 @@ PROJECT = PROJECT_ROOT / "dbt"
 
 def version() -> str:
     """A hash of the project's files: the code version of everything that dbt makes."""
-    digest = hashlib.sha256()
-    for path in sorted(p for folder in ("models", "macros", "tests") for p in (PROJECT / folder).rglob("*") if p.is_file()):
-        digest.update(path.relative_to(PROJECT).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
-    digest.update((PROJECT / "dbt_project.yml").read_bytes())
-    return digest.hexdigest()[:16]
+    return code_version.of_files(PROJECT, ("dbt_project.yml", *(f"{folder}/**/*" for folder in ("models", "macros", "tests"))))
 
 
 def _url() -> str:

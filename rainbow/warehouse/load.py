@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -138,10 +138,10 @@ def _not_loaded(client: bigquery.Client, pending: Iterable[Manifest]) -> list[La
     for table, day, _ in positions:
         days[table].add(day)
     counts = " union all ".join(
-        f"select '{table}' as table_name, {PARTITION}, {LSN}, count(*) as n from raw.{table} where {PARTITION} in ({_dates(found)}) group by {PARTITION}, {LSN}"
-        for table, found in days.items()
+        f"select '{t.name}' as table_name, {PARTITION}, {LSN}, count(*) as n from raw.{t.name} where {PARTITION} in unnest(@{t.name}) group by {PARTITION}, {LSN}"
+        for t in TABLES
     )
-    there = {(row[0], row[1], row[2]): row[3] for row in rows(client, counts)}
+    there = {(row[0], row[1], row[2]): row[3] for row in rows(client, counts, _of_days(days))}
     missing = []
     for key, file in positions.items():
         if there.get(key, 0) == file.rows:
@@ -204,13 +204,8 @@ def check_loaded(partitions: dict[str, set[date]], *, lake: Lake | None = None, 
     tables = {BY_NAME[name]: days for name, days in partitions.items() if days}
     if not tables:
         return []
-    in_raw = {
-        row["table_name"]: dict(row.items())
-        for row in rows(
-            client,
-            " union all ".join(_sums(t, f"raw.{t.name} where {PARTITION} in ({_dates(days)})", "string") for t, days in tables.items()),
-        )
-    }
+    sums = " union all ".join(_sums(t, f"raw.{t.name} where {PARTITION} in unnest(@{t.name})", "string") for t in TABLES)
+    in_raw = {row["table_name"]: dict(row.items()) for row in rows(client, sums, _of_days(partitions))}
     checks = []
     with connect_duckdb(lake) as duck:
         for table, days in tables.items():
@@ -248,5 +243,8 @@ def _compare(table: Table, expected: dict[str, Any], found: dict[str, Any]) -> C
     return Check("check_loaded", f"raw/{table.name}", not differing, detail, failing=len(differing))
 
 
-def _dates(days: Iterable[date]) -> str:
-    return ", ".join(f"date '{day}'" for day in sorted(days))
+def _of_days(days: Mapping[str, Iterable[date]]) -> list[bigquery.ArrayQueryParameter]:
+    """Days by table, as a parameter a table of the source that is named like it: the statement is the same text each day."""
+    from google.cloud import bigquery
+
+    return [bigquery.ArrayQueryParameter(table.name, "DATE", sorted(days.get(table.name, ()))) for table in TABLES]

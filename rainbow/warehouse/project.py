@@ -96,7 +96,12 @@ def _models(version: str, file: Path) -> dict[str, Model]:
 
 def versions() -> dict[str, str]:
     """The code version of each lasting model: a hash of its code and of that of the staging models that it is made from."""
-    by_name = models()
+    return _versions(dbt.version(), _models_file())
+
+
+@lru_cache(maxsize=2)
+def _versions(version: str, file: Path) -> dict[str, str]:
+    by_name = _models(version, file)
 
     def code(model: Model) -> set[str]:
         upstream = (by_name[name] for name in model.upstream if name in by_name)
@@ -108,7 +113,12 @@ def versions() -> dict[str, str]:
 
 def lineage() -> dict[str, tuple[str, ...]]:
     """The lasting models, and of each the lasting models and the sources (``raw.orders``) that its data come from, staging left out."""
-    by_name = models()
+    return _lineage(dbt.version(), _models_file())
+
+
+@lru_cache(maxsize=2)
+def _lineage(version: str, file: Path) -> dict[str, tuple[str, ...]]:
+    by_name = _models(version, file)
 
     def origins(name: str) -> Iterator[str]:
         for one in by_name[name].upstream:
