@@ -64,7 +64,16 @@ events as (
 {%- endmacro %}
 
 
-{#- Versions from events: no change gives no version, a delete ends one, a return begins a new one; at one instant the extract's position decides. -#}
+{#-
+  The order of a member's events: time, then the extract's position, a delete before the return. What one extract saw in two states
+  at one instant, which only a source without keys has, is ordered by content, so that the result is the same in any order.
+-#}
+{% macro scd2_order(columns) -%}
+    seen_at, lsn, is_deleted desc, {{ columns | join(', ') }}
+{%- endmacro %}
+
+
+{#- Versions from events: no change gives no version, a delete ends one, a return begins a new one. -#}
 {% macro scd2_versions(events, key, id, columns, tracked) -%}
 hashed as (
     select *, {{ content_hash(tracked) }} as content
@@ -74,15 +83,15 @@ hashed as (
 compared as (
     select
         *,
-        lag(content) over (partition by {{ id }} order by seen_at, lsn, is_deleted desc) as content_before,
-        lag(is_deleted) over (partition by {{ id }} order by seen_at, lsn, is_deleted desc) as was_deleted
+        lag(content) over (partition by {{ id }} order by {{ scd2_order(columns) }}) as content_before,
+        lag(is_deleted) over (partition by {{ id }} order by {{ scd2_order(columns) }}) as was_deleted
     from hashed
 ),
 
 bounds as (
     select
         *,
-        lead(seen_at) over (partition by {{ id }} order by seen_at, lsn, is_deleted desc) as ends_at
+        lead(seen_at) over (partition by {{ id }} order by {{ scd2_order(columns) }}) as ends_at
     from compared
     where (is_deleted and not was_deleted)
         or (not is_deleted and (was_deleted is null or was_deleted or content != content_before))

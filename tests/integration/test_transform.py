@@ -121,6 +121,23 @@ def test_equal_is_by_value_text_by_code_point_and_null_is_null_alone(story: Stor
 
 
 @story
+def test_a_row_that_a_source_without_keys_has_in_two_states_is_the_same_in_whichever_order_they_come(story: Story) -> Steps:
+    states = [("A", None, "1"), ("B", "4.5", "2"), ("B", None, "3")]
+    for step in (1, -1):
+        for name, rating, amount in states[::step]:
+            ids = 10 + step
+            story.see("customers", ids, at(DAY_1), name=name).see("products", ids, at(DAY_1), name=name, rating_average=rating)
+            story.see("categories", ids, at(DAY_1), name=name).see("products", ids + 1, at(DAY_1), category_id=ids)
+            story.see("orders", ids, at(DAY_1), customer_id=len(amount) + int(amount))
+            story.see("orderdetails", ids, at(DAY_1), order_id=ids, amount=amount)
+    yield
+    for table, columns in (("customers", ("name",)), ("products", ("name", "rating_average"))):
+        assert set(story.versions(table, 11, *columns, *SPAN)) == set(story.versions(table, 9, *columns, *SPAN))
+    assert story.versions("products", 12, "category") == story.versions("products", 10, "category") == [("B",)]
+    assert len(set(story.lines("extended_sales_amount"))) == 1
+
+
+@story
 def test_a_deleted_member_has_no_current_version_and_a_new_one_when_it_returns(story: Story) -> Steps:
     story.see("customers", 1, at(DAY_1), name="A").see("customers", 2, at(DAY_1))
     yield
