@@ -6,23 +6,24 @@
 -#}
 
 {#-
-  Which of the dimension's rows are compared: those that were valid when the touched period began, and later ones; where the
-  dimension is made anew, also those of members that raw does not know.
+  Which of the dimension's rows are compared: those that were valid when the touched period began, which are worked out again as the
+  first event, and later ones; where the dimension is made anew, also those of members that raw does not know. A row that lacks
+  its id or its instants is nobody's: it goes.
 -#}
 {% macro existing_versions(dimension, id) -%}
-    select e.*, e.valid_from_at >= m.from_at as in_scope
+    select e.*, true as in_scope
     from {{ this }} as e
     inner join {{ ref('touched_members') }} as m
         on m.dimension = '{{ dimension }}' and e.{{ id }} = m.member_id
-    where e.valid_to_at >= m.from_at
+    where e.valid_to_at is null or e.valid_to_at >= m.from_at
     union all
     select e.*, true as in_scope
     from {{ this }} as e
-    inner join ({{ rebuilt(this.identifier) }}) as r on e.valid_from >= r.from_date
-    where e.{{ id }} >= 0
-        and e.{{ id }} not in (select member_id from {{ ref('touched_members') }} where dimension = '{{ dimension }}')
+    inner join ({{ rebuilt(this.identifier) }}) as r on coalesce(e.valid_from, r.from_date) >= r.from_date
+    where e.{{ id }} is null
+        or (e.{{ id }} >= 0 and e.{{ id }} not in (select member_id from {{ ref('touched_members') }} where dimension = '{{ dimension }}'))
     union all
-    select e.*, false as in_scope
+    select e.*, true as in_scope
     from {{ this }} as e
     where e.{{ id }} < 0
 {%- endmacro %}
