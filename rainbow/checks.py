@@ -39,5 +39,7 @@ def require(checks: Iterable[Check]) -> tuple[Check, ...]:
     if stopping:
         first = stopping[0]
         more = f" (and {len(stopping) - 1} more)" if len(stopping) > 1 else ""
-        raise CheckError(f"check {first.name} of {first.asset} failed: {first.detail}{more}; nothing downstream was changed")
+        error = CheckError(f"check {first.name} of {first.asset} failed: {first.detail}{more}; nothing downstream was changed")
+        error.checks = checks
+        raise error
     return checks

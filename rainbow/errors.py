@@ -1,5 +1,13 @@
 """The errors a user can act on. The command line prints their one line and exits non-zero; nothing else is caught there."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rainbow.checks import Check
+
 
 class RainbowError(Exception):
     """Something a user can put right; the message says what happened, to what, and what to do next, in one line."""
@@ -22,4 +30,6 @@ class DataError(RainbowError):
 
 
 class CheckError(RainbowError):
-    """A check of severity error failed; what lies downstream of it was not run."""
+    """A check of severity error failed; what lies downstream of it was not run. ``checks`` are all that were made with it."""
+
+    checks: Sequence[Check] = ()

@@ -7,7 +7,7 @@
 {%- endmacro %}
 
 
-{#- Rows of other days whose member is called otherwise now. `names` maps a column to its dimension and id. -#}
+{#- Rows of other days, which are not made anew, whose member is called otherwise now. `names` maps a column to its dimension and id. -#}
 {% macro renamed_rows(columns, names) -%}
     union all
     select
@@ -19,6 +19,7 @@
     left join {{ ref('member_names') }} as {{ column }}_now on {{ column }}_now.dimension = '{{ dimension }}' and e.{{ id }} = {{ column }}_now.member_id
     {%- endfor %}
     where e.sales_date not in (select sales_date from {{ ref('touched_days') }})
+        and e.sales_date < coalesce((select from_date from ({{ rebuilt(this.identifier) }}) as r), date '9999-12-31')
         and ({% for column in names %}e.{{ column }} is distinct from coalesce({{ column }}_now.name, 'Unknown'){{ ' or ' if not loop.last }}{% endfor %})
 {%- endmacro %}
 

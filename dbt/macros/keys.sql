@@ -28,6 +28,15 @@
 {%- endmacro %}
 
 
+{#-
+  The order of what was seen of a row of a raw table, the last first, whatever its clock said. Content decides where one extract has
+  it in two states, which only a source without keys has.
+-#}
+{% macro last_seen(r, columns) -%}
+    {{ r }}._lsn desc, {{ r }}._deleted, {{ r }}.updated_at desc{% for column in columns %}, {{ r }}.{{ column }} desc{% endfor %}
+{%- endmacro %}
+
+
 {#- Share of one piece in what a whole line comes to, rounded half up to 4 places without floating point; a line of no pieces counts as one. -#}
 {% macro per_piece(total, quantity) -%}
     cast(

@@ -118,7 +118,7 @@ when not matched then insert ({{ columns | join(', ') }}) values ({% for column 
     union all
     select e.*, true as in_scope
     from {{ this }} as e
-    inner join ({{ rebuilt(together_with or this.identifier) }}) as r on {{ day }} >= r.from_date
+    inner join ({{ rebuilt(together_with or this.identifier) }}) as r on coalesce({{ day }}, r.from_date) >= r.from_date
     where e.{{ column }} not in (select {{ column }} from {{ ref(listed_in) }})
 {%- endmacro %}
 

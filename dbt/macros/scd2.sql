@@ -6,23 +6,24 @@
 -#}
 
 {#-
-  Which of the dimension's rows are compared: those that were valid when the touched period began, and later ones; where the
-  dimension is made anew, also those of members that raw does not know.
+  Which of the dimension's rows are compared: those that were valid when the touched period began, which are worked out again as the
+  first event, and later ones; where the dimension is made anew, also those of members that raw does not know. A row that lacks
+  its id or its instants is nobody's: it goes.
 -#}
 {% macro existing_versions(dimension, id) -%}
-    select e.*, e.valid_from_at >= m.from_at as in_scope
+    select e.*, true as in_scope
     from {{ this }} as e
     inner join {{ ref('touched_members') }} as m
         on m.dimension = '{{ dimension }}' and e.{{ id }} = m.member_id
-    where e.valid_to_at >= m.from_at
+    where e.valid_to_at is null or e.valid_to_at >= m.from_at
     union all
     select e.*, true as in_scope
     from {{ this }} as e
-    inner join ({{ rebuilt(this.identifier) }}) as r on e.valid_from >= r.from_date
-    where e.{{ id }} >= 0
-        and e.{{ id }} not in (select member_id from {{ ref('touched_members') }} where dimension = '{{ dimension }}')
+    inner join ({{ rebuilt(this.identifier) }}) as r on coalesce(e.valid_from, r.from_date) >= r.from_date
+    where e.{{ id }} is null
+        or (e.{{ id }} >= 0 and e.{{ id }} not in (select member_id from {{ ref('touched_members') }} where dimension = '{{ dimension }}'))
     union all
-    select e.*, false as in_scope
+    select e.*, true as in_scope
     from {{ this }} as e
     where e.{{ id }} < 0
 {%- endmacro %}
@@ -64,7 +65,16 @@ events as (
 {%- endmacro %}
 
 
-{#- Versions from events: no change gives no version, a delete ends one, a return begins a new one; at one instant the extract's position decides. -#}
+{#-
+  The order of a member's events: time, then the extract's position, a delete before the return. What one extract saw in two states
+  at one instant, which only a source without keys has, is ordered by content, so that the result is the same in any order.
+-#}
+{% macro scd2_order(columns) -%}
+    seen_at, lsn, is_deleted desc, {{ columns | join(', ') }}
+{%- endmacro %}
+
+
+{#- Versions from events: no change gives no version, a delete ends one, a return begins a new one. -#}
 {% macro scd2_versions(events, key, id, columns, tracked) -%}
 hashed as (
     select *, {{ content_hash(tracked) }} as content
@@ -74,15 +84,15 @@ hashed as (
 compared as (
     select
         *,
-        lag(content) over (partition by {{ id }} order by seen_at, lsn, is_deleted desc) as content_before,
-        lag(is_deleted) over (partition by {{ id }} order by seen_at, lsn, is_deleted desc) as was_deleted
+        lag(content) over (partition by {{ id }} order by {{ scd2_order(columns) }}) as content_before,
+        lag(is_deleted) over (partition by {{ id }} order by {{ scd2_order(columns) }}) as was_deleted
     from hashed
 ),
 
 bounds as (
     select
         *,
-        lead(seen_at) over (partition by {{ id }} order by seen_at, lsn, is_deleted desc) as ends_at
+        lead(seen_at) over (partition by {{ id }} order by {{ scd2_order(columns) }}) as ends_at
     from compared
     where (is_deleted and not was_deleted)
         or (not is_deleted and (was_deleted is null or was_deleted or content != content_before))

@@ -1,4 +1,4 @@
-"""The three shapes that the dashboards are drawn in: days as columns, weekdays as columns, and a ranking as bars.
+"""The shapes that charts are drawn in: days as columns, weekdays as columns, a ranking as bars, and versions over time.
 
 Each is an Altair chart over a data set with a name, built and validated once a process; drawing it again only puts rows in.
 Numbers are floats here, for drawing alone: what a reader reads comes as text in the rows.
@@ -43,6 +43,14 @@ def weekdays(rows: Rows, *, tooltip: Tooltip, height: int = 220) -> dict[str, An
 def ranking(rows: Rows, *, tooltip: Tooltip) -> dict[str, Any]:
     """A bar a row, in the order of ``rank`` (``name``, ``value``, ``label``, ``role``); a name stands above its bar and has the width."""
     return _filled(_ranking_bars(tooltip), _RANKING_STEP * len(rows), rows=rows)
+
+
+def timeline(rows: Rows, names: Rows, *, tooltip: Tooltip) -> dict[str, Any]:
+    """A line a member, in the order of ``rank``, with a bar a version (``rank``, ``from``, ``to``, ``role``) and a mark where it begins.
+
+    The mark is what a version shows that lasted no time. ``names`` has what stands above each line (``rank``, ``name``, ``label``).
+    """
+    return _filled(_timeline_bars(tooltip), _RANKING_STEP * len(names), rows=rows, names=names)
 
 
 def _filled(grammar: Mapping[str, Any], height: int, **datasets: Rows) -> dict[str, Any]:
@@ -154,3 +162,18 @@ def _ranking_bars(tooltip: Tooltip) -> dict[str, Any]:
     )
     labels = base.mark_text(style="value", align="right", baseline="middle", dy=-7, limit=75).encode(x=alt.value("width"), text="label:N")
     return _finished(alt.layer(bars, ranks, names, labels, data=alt.NamedData("rows")))
+
+
+@lru_cache
+def _timeline_bars(tooltip: Tooltip) -> dict[str, Any]:
+    rank = alt.Y("rank", type="ordinal", axis=None, scale=alt.Scale(paddingInner=0, paddingOuter=0))
+    begin = alt.X("from", type="temporal", axis=_day_axis(), scale=alt.Scale(type="utc", nice="day"))
+    versions = alt.Chart(alt.NamedData("rows")).encode(y=rank, x=begin, color=_role(), tooltip=_tooltip(tooltip))
+    bars = versions.mark_bar(height=6, yOffset=9, opacity=0.45).encode(x2="to")
+    marks = versions.mark_tick(thickness=3, size=16, yOffset=9, opacity=1)
+    named = alt.Chart(alt.NamedData("names")).encode(y=rank)
+    names = named.mark_text(style="name", align="left", baseline="middle", dy=-9, limit=alt.ExprRef("width - 100")).encode(
+        x=alt.value(0), text="name:N"
+    )
+    labels = named.mark_text(style="note", align="right", baseline="middle", dy=-9, limit=95).encode(x=alt.value("width"), text="label:N")
+    return _finished(alt.layer(bars, marks, names, labels))

@@ -1,7 +1,8 @@
 """Rebuild: models of the warehouse that the next transform makes anew from ``raw``, from a day on.
 
 A request stands in ``staging.rebuilds`` until a transform has finished with it, so a rebuild that was cut short is taken up
-again by whatever transforms next. Rows that differ are replaced in one MERGE a table, as on every other day.
+again by whatever transforms next. Rows that differ are replaced in one MERGE a table, as on every other day; only rows that no
+MERGE can tell apart, since a key stands there twice or not at all, are removed before.
 """
 
 from __future__ import annotations
@@ -29,6 +30,41 @@ def request(client: bigquery.Client, models: Sequence[str], start: date | None =
         now = time.time_ns() // 1000
         values = ", ".join(f"('{name}', date '{start or BEGINNING}', {now})" for name in models)
         rows(client, f"insert into staging.rebuilds (model, from_date, requested) values {values}")
+
+
+def unfinished(client: bigquery.Client) -> dict[str, date]:
+    """Models that a request wants anew and no finished transform has made, and from which day on."""
+    found = rows(
+        client,
+        """select r.model, min(r.from_date) as from_date
+           from staging.rebuilds as r
+           left join staging.transformed_files as d
+               on d.table_name = concat('(rebuild) ', r.model) and r.from_date = d.partition_date and r.requested = d.lsn
+           where d.lsn is null
+           group by r.model""",
+    )
+    return {row.model: row.from_date for row in found}
+
+
+def clear(client: bigquery.Client, statements: Sequence[dbt.Statement]) -> None:
+    """Make tables of models that are to be made anew fit for MERGE: without rows whose key is another row's too, or lacking.
+
+    Such a model is then made anew from the beginning, since what is removed may lie before the day that was asked for.
+    """
+    wanted = unfinished(client)
+    for statement in statements if wanted else ():
+        model = "fact_sales" if statement.name == "sales_lines" else statement.name
+        if statement.kind == "model" and statement.key and model in wanted:
+            table = f"{'staging' if statement.folder == 'staging' else 'warehouse'}.{statement.name}"
+            keys = ", ".join(statement.key)
+            twice = f"select {keys} from {table} group by {keys} having count(*) > 1"
+            lacking = " or ".join(f"t.{key} is null" for key in statement.key)
+            same = " and ".join(f"t.{key} = twice.{key}" for key in statement.key)
+            unfit = f"{lacking} or exists (select 1 from ({twice}) as twice where {same})"
+            (row,) = rows(client, f"select count(*) as n from {table} as t where {unfit}")
+            if row.n:
+                request(client, [model])
+                rows(client, f"delete from {table} as t where {unfit}")
 
 
 def named(names: Sequence[str]) -> list[str]:

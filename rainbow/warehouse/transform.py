@@ -58,6 +58,7 @@ def transform(*, client: bigquery.Client | None = None, on_model: Callable[[str,
     rebuild.request(client, outdated)
     more, is_other = pending(client)
     if is_other:
+        rebuild.clear(client, statements)
         for statement in statements:
             if statement.kind == "model" and not statement.fixed:
                 began = perf_counter()

@@ -47,6 +47,8 @@ MEMBERS = {
     ),
 }
 KEYS = {name: name.removesuffix("s") for name in MEMBERS}
+ORDER = ("created_at", "customer_id", "payment_id")
+LINE = ("created_at", "order_id", "product_id", "promotion_id", "quantity", "price", "amount", "discount")
 SUMS = ("sales_quantity", "total_sales_amount", "total_discount_amount", "net_sales_amount")
 VIEWS = {
     "total_sales": ("sales_date",),
@@ -311,7 +313,12 @@ def _by_key(seen: Iterable[Observation], table: str) -> dict[int, list[Observati
 
 def _in_time(found: Iterable[Observation]) -> list[Observation]:
     """Dimensions follow time; at one instant the extract's position decides, and a delete there comes before the row's return."""
-    return sorted(found, key=lambda o: (o.at, o.lsn, not o.deleted))
+    return sorted(found, key=lambda o: (o.at, o.lsn, not o.deleted, _content_order(o, MEMBERS.get(o.table, ("name",)))))
+
+
+def _content_order(one: Observation, columns: Sequence[str]) -> list[tuple[bool, Any]]:
+    """Where one extract has a row in two states at one instant: the order of its columns, NULL first."""
+    return [(one.values[c] is not None, one.values[c]) for c in columns if c in one.values]
 
 
 def _names(seen: Iterable[Observation], table: str) -> dict[int, list[tuple[datetime, str]]]:
@@ -385,8 +392,13 @@ def _walk(key: int, events: list[Event]) -> list[_Version]:
 
 def _last_seen(found: Iterable[Observation]) -> Observation | None:
     """Lines and orders follow the source: the row is what was seen of it last, whatever its clock; None when it was gone."""
-    last = max(found, key=lambda o: (o.lsn, not o.deleted, o.at))
+    last = max(found, key=last_seen)
     return None if last.deleted else last
+
+
+def last_seen(one: Observation) -> tuple[Any, ...]:
+    """What orders the observations of a line or an order: the last one is the row."""
+    return one.lsn, not one.deleted, one.at, _content_order(one, LINE if one.table == "orderdetails" else ORDER)
 
 
 def _at_sale(versions: list[_Version], moment: datetime) -> _Version | None:

@@ -127,3 +127,11 @@ def test_a_failed_query_does_not_reach_the_log(own: Home) -> None:
     with pytest.raises(GoogleAPIError):
         client(own.url("bigquery")).query_and_wait("select 'a-very-secret-word' from nosuch.table")
     assert "a-very-secret-word" not in (own.path / "stack" / "bigquery" / "log").read_text()
+
+
+def test_a_cast_keeps_its_precision_when_a_view_is_read(stack: Settings) -> None:
+    asked = client(stack.url_of("bigquery"))
+    asked.create_dataset("precise", exists_ok=True)
+    asked.query_and_wait("create or replace view precise.prices as select cast('10.5001' as numeric(18, 4)) as price")
+    (row,) = asked.query_and_wait("select cast(cast(price as numeric(38, 9)) as string) as price from precise.prices")
+    assert row.price == "10.500100000"

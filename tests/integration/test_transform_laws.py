@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 from random import Random
 from typing import Any
@@ -15,9 +16,9 @@ from hypothesis import strategies as st
 from rainbow.warehouse import project
 from rainbow.warehouse.sql import rows
 from rainbow.warehouse.transform import run_tests, transform
-from tests.integration.history import History, Observation, contents, expected, forget, observation
+from tests.integration.history import History, Observation, contents, expected, forget, last_seen, observation
 from tests.integration.history import warehouse as as_versions
-from tests.integration.small_shop import BEFORE, DAY_1, DAY_2, DAY_3, at
+from tests.integration.small_shop import BEFORE, DAY_1, DAY_2, DAY_3, DAY_4, at
 
 pytestmark = pytest.mark.services
 
@@ -70,18 +71,25 @@ MEMBERS = {
 
 
 def random_history(random: Random, extracts: int = 5) -> list[Observation]:
-    """What some extracts saw: of each row at most one version each, and any number of deletes."""
-    seen: dict[tuple[Any, ...], Observation] = {}
+    """What some extracts saw: of each row a version, sometimes two, and deletes."""
+    seen = []
     for number in range(1, extracts + 1):
         for table, members in MEMBERS.items():
             for key in range(1, members + 1):
-                for deleted in (False, True):
-                    if random.random() < (0.15 if deleted else 0.45):
-                        moment = moments(random)
+                for likely, deleted in ((0.45, False), (0.05, False), (0.15, True)):
+                    if random.random() < likely:
                         values = {} if deleted else some_row(random, table)
-                        found = observation(table, key, moment, 100 * number, deleted=deleted, **values)
-                        seen[table, key, number, deleted] = found
-    return list(seen.values())
+                        seen.append(observation(table, key, moments(random), 100 * number, deleted=deleted, **values))
+    return seen
+
+
+def source_totals(seen: list[Observation]) -> tuple[Any, ...]:
+    """Lines, pieces, amount and discount of the source after the last extract, without a word of the fact's rules but one: the last seen counts."""
+    last: dict[int, Observation] = {}
+    for one in sorted((o for o in seen if o.table == "orderdetails"), key=last_seen):
+        last[one.key] = one
+    lines = [one.values for one in last.values() if not one.deleted]
+    return len(lines), *(sum(line[name] for line in lines) for name in ("quantity", "amount", "discount"))
 
 
 def in_groups(random: Random, seen: list[Observation]) -> list[list[Observation]]:
@@ -113,10 +121,73 @@ def test_any_order_and_grouping_gives_the_same_rows_and_keys_as_all_at_once(made
             history.transform()
         in_parts = contents(made_warehouse)
         assert as_versions(made_warehouse) == expected(seen, FIRST)
+        facts = in_parts["fact_sales"]
+        sums = (sum(f[name] for f in facts) for name in ("sales_quantity", "extended_sales_amount", "extended_discount_amount"))
+        assert (len(facts), *sums) == source_totals(seen)
         history.again()
         assert contents(made_warehouse) == in_parts
 
     law()
+
+
+WAYS: dict[str, list[list[int]]] = {
+    "in order": [[0], [1], [2], [3]],
+    "shuffled": [[2], [0], [3], [1]],
+    "backwards": [[3], [2], [1], [0]],
+    "all at once": [[0, 1, 2, 3]],
+    "in two runs": [[1, 3], [0, 2]],
+}
+
+
+def test_partitions_in_order_shuffled_or_in_one_run_give_the_same_rows_and_keys(made_warehouse: Any) -> None:
+    partitions = _four_partitions()
+    results = {}
+    for way, runs in WAYS.items():
+        forget(made_warehouse, "raw", "staging", "warehouse")
+        history = History(made_warehouse)
+        for run in runs:
+            history.put([one for number in run for one in partitions[number]], DAY_1, DAY_1)
+            history.transform()
+        history.check()
+        results[way] = contents(made_warehouse)
+    assert [way for way, found in results.items() if found != results["in order"]] == []
+
+
+def test_partitions_extracted_again_change_no_row_and_no_key(history: History) -> None:
+    partitions = _four_partitions()
+    for partition in partitions:
+        history.put(partition, DAY_1, DAY_1)
+    history.transform()
+    before = contents(history.client)
+    for number in (2, 0):
+        # the last extract sees what an earlier one saw, at a later position
+        again = [replace(one, lsn=900 + number) for one in partitions[number] if one.table not in ("orders", "orderdetails")]
+        history.put(again, DAY_1, DAY_1)
+        history.transform().check()
+    assert contents(history.client) == before
+
+
+def _four_partitions() -> list[list[Observation]]:
+    """Four days in which members come, change, go and return, and lines are sold, moved and deleted."""
+
+    def see(table: str, key: int, day: date, hour: float = 12, **values: Any) -> Observation:
+        return observation(table, key, at(day, hour), 100 * day.day, **values)
+
+    def sale(key: int, day: date, hour: float) -> list[Observation]:
+        return [see("orders", key, day, hour), see("orderdetails", key, day, hour, order_id=key)]
+
+    members = [see(table, 1, DAY_1, 1) for table in ("brands", "categories", "sellers", "customers", "payments", "promotions", "products")]
+    return [
+        [*members, *sale(1, DAY_1, 2)],
+        [
+            see("products", 1, DAY_2, 3, price="20"),
+            see("products", 1, DAY_2, 4),
+            *sale(2, DAY_2, 3),
+            see("categories", 1, DAY_2, name="Coffee"),
+        ],
+        [see("customers", 1, DAY_3, deleted=True), *sale(3, DAY_3, 20), see("orderdetails", 1, DAY_3, deleted=True)],
+        [see("customers", 1, DAY_4, 1, name="Mai"), *sale(4, DAY_4, 2), see("orders", 2, DAY_4, created_at=at(DAY_4, 5))],
+    ]
 
 
 @pytest.fixture

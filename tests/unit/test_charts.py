@@ -188,14 +188,16 @@ def test_the_shapes_draw_in_the_vega_lite_of_jupyterlab_and_of_the_report(versio
             "name": "Điện thoại",
         }
     ]
+    versions = [{"rank": 1, "from": "2024-09-06T00:00:00.000Z", "to": f"2024-09-0{n}T00:00:00.000Z", "role": "base"} for n in (6, 7)]
     marked = [{"at": "2024-09-07", "label": "complete to 6 Sep 2024", "right": True}]
     specs = [
         shapes.days(drawn, complete_to=marked, tooltip=()),
         shapes.days(drawn * 200, complete_to=[], tooltip=()),
         shapes.weekdays(drawn, tooltip=()),
         shapes.ranking(drawn, tooltip=(("name", "Name"),)),
+        shapes.timeline(versions, drawn, tooltip=(("name", "Name"),)),
     ]
-    for spec, word in zip(specs, ("complete to 6 Sep 2024", "6 Sep", "Fri", "Điện thoại"), strict=True):
+    for spec, word in zip(specs, ("complete to 6 Sep 2024", "6 Sep", "Fri", "Điện thoại", "Điện thoại"), strict=True):
         assert word in vl_convert.vegalite_to_svg(spec, vl_version=version)
 
 

@@ -21,7 +21,7 @@ spans as (
     select
         *,
         coalesce(
-            lead(seen_at) over (partition by product_id order by seen_at, lsn, is_deleted desc),
+            lead(seen_at) over (partition by product_id order by {{ scd2_order(own) }}),
             timestamp '9999-12-31 00:00:00+00'
         ) as until_at
     from events
@@ -32,7 +32,7 @@ spans as (
     select {{ label }}_id, name, updated_at
     from {{ ref('stg_' ~ table) }}
     where not is_deleted
-    qualify row_number() over (partition by {{ label }}_id, updated_at order by lsn desc) = 1
+    qualify row_number() over (partition by {{ label }}_id, updated_at order by lsn desc, name desc) = 1
 ),
 
 {{ label }}_names as (

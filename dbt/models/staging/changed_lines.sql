@@ -32,7 +32,12 @@ lines_before as (
     left join {{ ref('changed_files') }} as f
         on f.table_name = 'orderdetails' and l.partition_date = f.partition_date and l._lsn = f.lsn
     where f.lsn is null
-    qualify row_number() over (partition by l.id order by l._lsn desc, l._deleted, l.updated_at desc) = 1
+    qualify row_number()
+            over (
+                partition by l.id
+                order by {{ last_seen('l', ['created_at', 'order_id', 'product_id', 'promotion_id', 'quantity', 'price', 'amount', 'discount']) }}
+            )
+        = 1
 ),
 
 orders_before as (
@@ -42,7 +47,7 @@ orders_before as (
         on f.table_name = 'orders' and o.partition_date = f.partition_date and o._lsn = f.lsn
     where f.lsn is null
         and o.id in (select order_id from lines_before)
-    qualify row_number() over (partition by o.id order by o._lsn desc, o._deleted, o.updated_at desc) = 1
+    qualify row_number() over (partition by o.id order by {{ last_seen('o', ['created_at', 'customer_id', 'payment_id']) }}) = 1
 )
 
 select

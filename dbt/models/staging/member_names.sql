@@ -17,4 +17,4 @@ with observed as (
 
 select dimension, member_id, name
 from observed
-qualify row_number() over (partition by dimension, member_id order by updated_at desc, lsn desc) = 1
+qualify row_number() over (partition by dimension, member_id order by updated_at desc, lsn desc, name desc) = 1

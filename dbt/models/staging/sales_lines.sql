@@ -12,14 +12,19 @@ with lines as (
     select l.*
     from {{ source('raw', 'orderdetails') }} as l
     where l.id in (select order_detail_id from {{ ref('changed_lines') }})
-    qualify row_number() over (partition by l.id order by l._lsn desc, l._deleted, l.updated_at desc) = 1
+    qualify row_number()
+            over (
+                partition by l.id
+                order by {{ last_seen('l', ['created_at', 'order_id', 'product_id', 'promotion_id', 'quantity', 'price', 'amount', 'discount']) }}
+            )
+        = 1
 ),
 
 orders as (
     select o.*
     from {{ source('raw', 'orders') }} as o
     where o.id in (select order_id from lines)
-    qualify row_number() over (partition by o.id order by o._lsn desc, o._deleted, o.updated_at desc) = 1
+    qualify row_number() over (partition by o.id order by {{ last_seen('o', ['created_at', 'customer_id', 'payment_id']) }}) = 1
 )
 
 select
