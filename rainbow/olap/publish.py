@@ -79,7 +79,7 @@ def publish(
         clickhouse.command(f"create database if not exists {database}")
     models = {s.name: s for s in project.statements() or ()}
     watermark = watermark_of(warehouse)
-    if not models or pending(warehouse)[1]:
+    if not models or any(pending(warehouse)):
         raise DataError("what is loaded has not been transformed yet: run the transform step, then publish")
     there = watermarks(clickhouse)
     laid = [lay(models[name]) for name in (*DIMENSIONS, *VIEWS)]

@@ -137,6 +137,11 @@ def statements() -> tuple[Statement, ...] | None:
     return None if kept is None else tuple(_statement(raw) for raw in kept)
 
 
+def has_run() -> bool:
+    """Whether dbt has ever made the warehouse that the settings name, by whatever code."""
+    return _statements_file().exists()
+
+
 def _statement(raw: dict[str, Any]) -> Statement:
     values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in raw.items()}
     return Statement(**values)

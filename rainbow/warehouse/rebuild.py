@@ -46,16 +46,16 @@ def unfinished(client: bigquery.Client) -> dict[str, date]:
     return {row.model: row.from_date for row in found}
 
 
-def clear(client: bigquery.Client, statements: Sequence[dbt.Statement]) -> None:
+def clear(client: bigquery.Client, statements: Sequence[project.Statement]) -> None:
     """Make tables of models that are to be made anew fit for MERGE: without rows whose key is another row's too, or lacking.
 
     Such a model is then made anew from the beginning, since what is removed may lie before the day that was asked for.
     """
-    wanted = unfinished(client)
+    wanted, models = unfinished(client), project.models()
     for statement in statements if wanted else ():
         model = "fact_sales" if statement.name == "sales_lines" else statement.name
         if statement.kind == "model" and statement.key and model in wanted:
-            table = f"{'staging' if statement.folder == 'staging' else 'warehouse'}.{statement.name}"
+            table = f"{'staging' if models[statement.name].folder == 'staging' else 'warehouse'}.{statement.name}"
             keys = ", ".join(statement.key)
             twice = f"select {keys} from {table} group by {keys} having count(*) > 1"
             lacking = " or ".join(f"t.{key} is null" for key in statement.key)
@@ -69,6 +69,8 @@ def clear(client: bigquery.Client, statements: Sequence[dbt.Statement]) -> None:
 
 def named(names: Sequence[str]) -> list[str]:
     """The models of these names, which may be asset names (``batch/total_sales``). Raises DataError for one that cannot be made anew."""
+    if not project.has_run():
+        raise DataError("the warehouse has not been made yet: run a partition with `rainbow run D`")
     known = list(project.versions())
     found = []
     for name in names:

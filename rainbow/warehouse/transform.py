@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rainbow.checks import Check
 from rainbow.warehouse import project, rebuild
@@ -28,6 +28,14 @@ class Transformed:
     rows: dict[str, int | None]
 
 
+class Pending(NamedTuple):
+    """What no finished transform has worked in: loaded files, a first partition that is another one now, models to be made anew."""
+
+    files: int
+    firsts: int
+    rebuilds: int
+
+
 CONTROL = {
     "transformed_files": "table_name string, partition_date date, lsn int64",
     "rebuilds": "model string, from_date date, requested int64",
@@ -48,7 +56,7 @@ def transform(*, client: bigquery.Client | None = None, on_model: Callable[[str,
     changed: dict[str, int | None] = {}
     files = 0
     if statements is None:
-        files, _ = pending(client)
+        files = pending(client).files
         began = perf_counter()
         statements = project.run()
         seconds["dbt run"] = perf_counter() - began
@@ -56,9 +64,10 @@ def transform(*, client: bigquery.Client | None = None, on_model: Callable[[str,
             _keep_versions(client, project.versions())
     outdated = outdated_models(client)
     rebuild.request(client, outdated)
-    more, is_other = pending(client)
-    if is_other:
+    waiting = pending(client)
+    if waiting.rebuilds:
         rebuild.clear(client, statements)
+    if any(waiting):
         for statement in statements:
             if statement.kind == "model" and not statement.fixed:
                 began = perf_counter()
@@ -67,7 +76,7 @@ def transform(*, client: bigquery.Client | None = None, on_model: Callable[[str,
                 if on_model:
                     on_model(statement.name, seconds[statement.name])
         _keep_versions(client, {name: version for name, version in project.versions().items() if name in outdated})
-    return Transformed(files + more, seconds, changed)
+    return Transformed(files + waiting.files, seconds, changed)
 
 
 def _prepare(client: bigquery.Client) -> bool:
@@ -102,9 +111,8 @@ def _keep_versions(client: bigquery.Client, versions: dict[str, str]) -> None:
     rows(client, f"insert into staging.model_versions (model, version) values {values}")
 
 
-def pending(client: bigquery.Client) -> tuple[int, bool]:
-    """How many loaded files no finished transform has worked in; and whether there is anything to do, a new first partition and a
-    model to be made anew included."""
+def pending(client: bigquery.Client) -> Pending:
+    """How much there is to do."""
     (row,) = rows(
         client,
         """with done as (select table_name, partition_date, lsn from staging.transformed_files)
@@ -119,7 +127,7 @@ def pending(client: bigquery.Client) -> tuple[int, bool]:
                 left join done as d on d.table_name = concat('(rebuild) ', r.model) and r.from_date = d.partition_date and r.requested = d.lsn
                 where d.lsn is null) as rebuilds""",
     )
-    return int(row.files), bool(row.files or row.firsts or row.rebuilds)
+    return Pending(row.files, row.firsts, row.rebuilds)
 
 
 def run_tests(*, client: bigquery.Client | None = None) -> list[Check]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from rainbow.warehouse import dbt, rebuild
+from rainbow.warehouse import dbt, project, rebuild
 from rainbow.warehouse.sql import rows
 from rainbow.warehouse.transform import run_tests, transform
 from tests.integration.history import MEMBERS, History, forget
@@ -39,7 +39,7 @@ def sound(made_warehouse: Any) -> History:
 
 def faults(history: History, test: str, model: str) -> list[dict[str, Any]]:
     """The rows that a test of a model returns."""
-    (found,) = (s for s in dbt.statements() or () if s.kind == "test" and s.asset == model and s.name.startswith(test))
+    (found,) = (s for s in project.statements() or () if s.kind == "test" and s.asset == model and s.name.startswith(test))
     return [dict(row.items()) for row in rows(history.client, found.sql)]
 
 

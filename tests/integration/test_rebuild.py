@@ -15,7 +15,7 @@ from hypothesis import settings as laws
 from hypothesis import strategies as st
 
 from rainbow.errors import DataError
-from rainbow.warehouse import dbt, rebuild
+from rainbow.warehouse import dbt, project, rebuild
 from rainbow.warehouse.sql import rows
 from rainbow.warehouse.transform import transform
 from tests.integration.history import MEMBERS, VIEWS, History, contents, forget
@@ -69,9 +69,9 @@ def lived(history: History) -> History:
 
 def damage(history: History, statement: str, model: str) -> None:
     """Do to a model's table what a statement says."""
-    (made,) = (s for s in dbt.statements() or () if s.name == model and s.kind == "model")
+    (made,) = (s for s in project.statements() or () if s.name == model and s.kind == "model")
     name = DIMENSIONS.get(model, "order_detail")
-    table = f"{'staging' if made.folder == 'staging' else 'warehouse'}.{model}"
+    table = f"{'staging' if project.models()[model].folder == 'staging' else 'warehouse'}.{model}"
     key = next(column for column in made.key if made.columns[column] == "int64") if model not in DAYS_ALONE else "sales_quantity"
     rows(history.client, statement.format(t=table, key=key, id=f"{name}_id", keys=", ".join(made.key)))
 
@@ -206,10 +206,10 @@ def test_a_rebuild_cut_short_between_any_two_statements_is_finished_by_the_next_
     history: History, sized: Callable[[int, int], int]
 ) -> None:
     """Working tables are made from what lasts, so a cut counts where a statement has changed what lasts; all of these in soak."""
-    models = [s for s in dbt.statements() or () if s.kind == "model" and not s.fixed]
+    models = [s for s in project.statements() or () if s.kind == "model" and not s.fixed]
     lasting = [number for number, model in enumerate(models) if model.sql.startswith("merge")]
     before = contents(lived(history).client)
-    every = [s.name for s in models if dbt.is_lasting(s)]
+    every = [s.name for s in models if s.name in project.versions()]
     for cut in [0, *lasting[:: sized(3, 1)], lasting[-1]]:
         for model in every:
             damage(history, DAMAGES["rows deleted"], model)
@@ -244,12 +244,12 @@ def test_other_tracked_columns_make_the_products_anew_by_themselves(
     for day, values in ((DAY_1, {}), (DAY_2, {"price": "20"}), (DAY_3, {"price": "20", "review_count": 7})):
         history.members(BEFORE).see("products", 1, at(day), **values)
     before = contents(history.run().check().client)
-    project = shutil.copytree(dbt.PROJECT, tmp_path / "dbt")
-    settings = project / "dbt_project.yml"
+    copied = shutil.copytree(dbt.PROJECT, tmp_path / "dbt")
+    settings = copied / "dbt_project.yml"
     settings.write_text(settings.read_text().replace("[name, price, ", "[name, "))
     try:
         with monkeypatch.context() as patch:
-            patch.setattr(dbt, "PROJECT", project)
+            patch.setattr(dbt, "PROJECT", copied)
             history.transform()
             assert history.versions("products", 1, "review_count", "valid_from") == [(None, BEFORE.date()), (7, DAY_3)]
     finally:
@@ -276,7 +276,7 @@ def test_before_anything_was_made_there_is_nothing_to_make_anew(
 
 def test_a_rebuild_from_any_day_undoes_what_was_done_from_that_day_on(made_warehouse: Any, sized: Callable[[int, int], int]) -> None:
     """Replay from a day on is the full rebuild: rows and keys of a random history come back, whatever was done to them."""
-    models = [s for s in dbt.statements() or () if dbt.is_lasting(s)]
+    models = [s for s in project.statements() or () if s.name in project.versions()]
 
     @laws(
         max_examples=sized(3, 200),
@@ -302,7 +302,7 @@ def test_a_rebuild_from_any_day_undoes_what_was_done_from_that_day_on(made_wareh
     law()
 
 
-def _damage_from(history: History, random: Random, model: dbt.Statement, start: date | None) -> None:
+def _damage_from(history: History, random: Random, model: project.Statement, start: date | None) -> None:
     """Delete, change and add rows of a model that belong to a day on which it is made anew."""
     dated = {"fact_sales": "ordered_at", "customer_order_total": None}.get(
         model.name, "sales_date" if model.name in VIEWS else "valid_from_at"
