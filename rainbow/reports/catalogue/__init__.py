@@ -68,8 +68,12 @@ def _first_page(catalogue: Catalogue, places: Places) -> str:
         failures=[_finding(one) for one in catalogue.failures[:_TROUBLES]],
         warnings=[_finding(one) for one in catalogue.warnings[:_TROUBLES]],
         freshness=[(one, words.behind(one, catalogue.yesterday)) for one in catalogue.freshness],
-        grid=Markup(grid.days_by_assets(catalogue, places, recent, list(catalogue.assets), "Dates by assets")) if recent else "",
-        months=Markup(grid.months_by_groups(catalogue, places, earlier, "Earlier months by groups of assets")) if earlier else "",
+        grid=Markup(grid.days_by_assets(catalogue, places, recent, list(catalogue.assets), "The grid of dates by assets"))
+        if recent
+        else "",
+        months=Markup(grid.months_by_groups(catalogue, places, earlier, "The grid of earlier months by groups of assets"))
+        if earlier
+        else "",
         earlier=earlier,
         recent=recent,
         lineage=Markup(_lineage(catalogue, places)),
@@ -88,7 +92,7 @@ def _month_page(catalogue: Catalogue, places: Places, days: Sequence[date]) -> s
         counts=Counter(catalogue.partitions[day].state for day in days),
         before=months[at - 1] if at else None,
         after=months[at + 1] if at + 1 < len(months) else None,
-        grid=Markup(grid.days_by_assets(catalogue, places, days, list(catalogue.assets), "Dates by assets")),
+        grid=Markup(grid.days_by_assets(catalogue, places, days, list(catalogue.assets), "The grid of dates by assets")),
         partitions=[_partition(catalogue, places, catalogue.partitions[day]) for day in reversed(days)],
     )
 

@@ -65,7 +65,9 @@ def _row(catalogue: Catalogue, places: Places, days: Sequence[date], name: str) 
 def months_by_groups(catalogue: Catalogue, places: Places, days: Sequence[date], label: str) -> str:
     """The months of these days by groups of assets: the state that weighs most, and how many days are not done."""
     months = _by(days, lambda day: day.replace(day=1))
-    groups = {group: [e.name for e in catalogue.assets.values() if e.group == group] for group in (f.group for f in catalogue.freshness)}
+    groups: dict[str, list[str]] = {}
+    for entry in catalogue.assets.values():
+        groups.setdefault(entry.group, []).append(entry.name)
     years = "".join(
         f'<th scope="colgroup" colspan="{len(of_year)}">{of_year[0][0].year}</th>' for of_year in _by(months, lambda month: month[0].year)
     )

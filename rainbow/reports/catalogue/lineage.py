@@ -170,7 +170,9 @@ def _layers(upstream: Mapping[str, Sequence[str]], groups: Mapping[str, str]) ->
             found[name] = max([start, *(found[up] + 1 for up in upstream[name] if up in found)])
     for name in ordered:
         found[name] = max([found[name], *(found[up] + 1 for up in upstream[name] if up in found)])
-    return {name: found[name] for name in upstream}
+    # a layer that all its assets have left for a later one is none
+    numbers = {layer: number for number, layer in enumerate(sorted(set(found.values())))}
+    return {name: numbers[found[name]] for name in upstream}
 
 
 def _columns(upstream: Mapping[str, Sequence[str]], layers: Mapping[str, int]) -> tuple[list[list[_Item]], set[tuple[_Item, _Item]]]:
