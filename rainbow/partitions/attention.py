@@ -63,8 +63,7 @@ def _not_done(statuses: Mapping[Key, Status]) -> dict[date, dict[str, Status]]:
 
 
 def _own(reasons: Sequence[str]) -> Iterator[str]:
-    """The reasons that do not follow from the state of another asset; changed upstream data as one."""
-    changed = [reason.removeprefix(_DATA_CHANGED) for reason in reasons if reason.startswith(_DATA_CHANGED)]
-    if changed:
-        yield _DATA_CHANGED + ", ".join(changed)
+    """The reasons that do not follow from the state of another asset. Which upstream data changed is left to the asset's page."""
+    if any(reason.startswith(_DATA_CHANGED) for reason in reasons):
+        yield _DATA_CHANGED.rstrip(": ")
     yield from (reason for reason in reasons if not reason.startswith((_DATA_CHANGED, *_FOLLOWS)))

@@ -53,7 +53,8 @@ def render_report(partition_date: date, notebooks: Sequence[Path], checks: Seque
 def render_notebook(path: Path) -> str:
     """An executed notebook as a page: its text and results, the code beside them in a quiet voice. Raises DataError."""
     notebook = read(path)
-    return render("notebook.html.jinja", notebook=notebook, draws=any(block.kind == "chart" for block in notebook.blocks))
+    index = link(path.parent.parent / "index.html", path)
+    return render("notebook.html.jinja", notebook=notebook, index=index, draws=any(block.kind == "chart" for block in notebook.blocks))
 
 
 def _page_of(notebook: Path) -> Path:

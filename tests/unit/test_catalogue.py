@@ -69,6 +69,7 @@ def test_a_check_that_fails_is_told_once_and_what_waits_for_it_is_counted(ledger
     not_done = sum(status.state != "done" for status in found.statuses.values())
     assert found.following == not_done - 1 > 10
     assert [(one.asset, one.check.sample) for one in found.failures] == [("fact_sales", ROWS)]
+    assert words.verdict(found) == "Of 3 days, 1 has failed; a check fails"
 
 
 def test_a_warning_stands_apart_and_makes_nothing_fail(ledger: Ledger) -> None:

@@ -62,7 +62,7 @@ def _first_page(catalogue: Catalogue, places: Places) -> str:
         catalogue=catalogue,
         places=places,
         verdict=words.verdict(catalogue),
-        loudest=next((state for state in MARKS if counts[state]), ""),
+        loudest="failed" if catalogue.failures else next((state for state in MARKS if counts[state]), ""),
         troubles=[_trouble(catalogue, one) for one in catalogue.troubles[:_TROUBLES]],
         more_troubles=len(catalogue.troubles[_TROUBLES:]),
         failures=[_finding(one) for one in catalogue.failures[:_TROUBLES]],
@@ -106,7 +106,6 @@ def _asset_page(catalogue: Catalogue, places: Places, entry: Entry) -> str:
         catalogue=catalogue,
         places=places,
         entry=entry,
-        status=catalogue.status(entry.name, catalogue.days[-1]) if catalogue.days else None,
         counts=Counter(catalogue.status(entry.name, day).state for day in catalogue.days),
         grid=Markup(grid.days_by_assets(catalogue, places, recent, [entry.name], "Dates of this asset")) if recent else "",
         calendars=[(year, Markup(svg), said) for year, svg, said in grid.calendar(catalogue, entry.name)]
@@ -186,7 +185,14 @@ def _trouble(catalogue: Catalogue, trouble: Trouble) -> dict[str, Any]:
     whole = [group for group, names in groups.items() if len(names) > 1 and set(names) <= set(trouble.assets)]
     listed = ["all assets"] if len(trouble.assets) == len(catalogue.assets) else [f"all of {group}" for group in whole]
     names = [name for name in trouble.assets if catalogue.assets[name].group not in whole] if listed != ["all assets"] else []
-    return {"trouble": trouble, "days": words.span(trouble.days), "command": words.command(trouble), "groups": listed, "names": names}
+    return {
+        "trouble": trouble,
+        "failed": trouble.state == "failed",
+        "days": words.span(trouble.days),
+        "command": words.command(trouble),
+        "groups": listed,
+        "names": names,
+    }
 
 
 def _finding(finding: Finding) -> dict[str, Any]:
@@ -194,7 +200,9 @@ def _finding(finding: Finding) -> dict[str, Any]:
     check: Check = finding.check
     columns = list(dict.fromkeys(str(name) for row in check.sample for name in row))[:_COLUMNS]
     rows = [[_short(row.get(name)) for name in columns] for row in check.sample[:_ROWS]]
-    return {"asset": finding.asset, "day": finding.partition_date, "check": check, "columns": columns, "rows": rows}
+    # a test of dbt that is attached to no model stands for itself
+    asset = finding.asset if finding.asset != check.name else ""
+    return {"asset": asset, "day": finding.partition_date, "check": check, "columns": columns, "rows": rows}
 
 
 def _short(value: object) -> str:

@@ -19,6 +19,10 @@ def verdict(catalogue: Catalogue) -> str:
     """The state of all of it, in one sentence."""
     if not catalogue.days:
         return "Nothing has been run yet"
+    return _of_days(catalogue) + _of_checks(catalogue)
+
+
+def _of_days(catalogue: Catalogue) -> str:
     counts = Counter(partition.state for partition in catalogue.partitions.values())
     total = len(catalogue.days)
     if len(counts) == 1:
@@ -26,6 +30,12 @@ def verdict(catalogue: Catalogue) -> str:
     said = [f"{counts[state]:,} {_is(state, counts[state])}" for state in MARKS if counts[state] and state != "done"]
     listed = said[0] if len(said) == 1 else f"{', '.join(said[:-1])} and {said[-1]}"
     return f"Of {total:,} days, {listed}"
+
+
+def _of_checks(catalogue: Catalogue) -> str:
+    """What the states do not tell: checks that fail, of something that has no state of its own too."""
+    count = len({one.check.name for one in catalogue.failures})
+    return "" if not count else "; a check fails" if count == 1 else f"; {count:,} checks fail"
 
 
 def _is(state: str, count: int) -> str:
