@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
+from time import process_time
 from typing import Any
 
 import pytest
@@ -14,8 +15,9 @@ import pytest
 from rainbow.checks import Check
 from rainbow.errors import CheckError, DataError
 from rainbow.partitions.assets import assets
-from rainbow.partitions.catalogue import Catalogue, Freshness, gather
+from rainbow.partitions.catalogue import Catalogue, Finding, Freshness, gather
 from rainbow.partitions.ledger import Ledger
+from rainbow.partitions.state import Status
 from rainbow.reports import catalogue as pages
 from rainbow.reports.catalogue import words
 from rainbow.reports.catalogue.places import Places
@@ -138,6 +140,8 @@ def test_a_cell_leads_to_the_notebook_that_made_it_and_else_to_the_asset(ledger:
         (folder / str(FIRST) / name).touch()
     found = gather(ledger)
     places = Places(folder, found)
+    failing = Places(folder, replace(found, failures=(Finding("fact_sales", FIRST, BROKEN),)))
+    assert failing.cell("fact_sales", FIRST, Status("failed", ("check",))) == "assets/fact_sales.html#failing"
 
     def leads(name: str, day: date) -> str:
         return places.cell(name, day, found.status(name, day))
@@ -164,15 +168,26 @@ def test_days_before_the_newest_have_a_page_a_month(ledger: Ledger, tmp_path: Pa
 def test_only_pages_that_say_something_else_are_written_again(ledger: Ledger, tmp_path: Path) -> None:
     days = Days(ledger)
     days.live(_days(2))
-    pages.write(gather(ledger), tmp_path)
+    pages.write(replace(gather(ledger), recent=1), tmp_path)
     before = _inodes(tmp_path)
-    pages.write(gather(ledger), tmp_path)
+    assert "months/2026-03.html" in before
+    pages.write(replace(gather(ledger), recent=1), tmp_path)
     assert {path for path, inode in _inodes(tmp_path).items() if inode != before[path]} <= {"index.html"}
     days.ledger.record_checks(ledger.runs(1)[0].run, FIRST, [BROKEN])
-    pages.write(gather(ledger), tmp_path)
+    pages.write(replace(gather(ledger), recent=1), tmp_path)
     changed = {path for path, inode in _inodes(tmp_path).items() if inode != before[path]}
-    assert "assets/fact_sales.html" in changed
+    assert {"assets/fact_sales.html", "months/2026-03.html"} <= changed
     assert "assets/lake-orders.html" not in changed
+
+
+@pytest.mark.soak
+def test_three_years_of_days_are_written_fast_and_small(ledger: Ledger, tmp_path: Path) -> None:
+    Days(ledger).live(_days(1095, date(2023, 3, 1)))
+    pages.write(gather(ledger), tmp_path)
+    began = process_time()
+    index = pages.write(gather(ledger), tmp_path)
+    assert process_time() - began < 3
+    assert index.stat().st_size < 1_000_000
 
 
 def _inodes(folder: Path) -> dict[str, int]:

@@ -6,6 +6,7 @@ own code, so that a change here makes no report stale.
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
@@ -43,8 +44,11 @@ def write(catalogue: Catalogue, folder: Path) -> Path:
     below = places.within()
     for entry in catalogue.assets.values():
         _write(folder / "assets" / file_of(entry.name), _asset_page(catalogue, below, entry))
-    for days in _earlier_months(catalogue):
-        _write(folder / "months" / f"{days[0]:%Y-%m}.html", _month_page(catalogue, below, days))
+    months = _earlier_months(catalogue)
+    for days in months:
+        page, version = folder / "months" / f"{days[0]:%Y-%m}.html", _version_of_month(catalogue, below, days, months)
+        if not _has_version(page, version):
+            write_atomically(page, _month_page(catalogue, below, days, months, version))
     return _write(folder / "index.html", _first_page(catalogue, places))
 
 
@@ -81,17 +85,35 @@ def _first_page(catalogue: Catalogue, places: Places) -> str:
     )
 
 
-def _month_page(catalogue: Catalogue, places: Places, days: Sequence[date]) -> str:
-    months = [month[0] for month in _earlier_months(catalogue)]
-    at = months.index(days[0])
+def _version_of_month(catalogue: Catalogue, places: Places, days: Sequence[date], months: Sequence[Sequence[date]]) -> str:
+    """A hash of all that a month's page says, made far sooner than the page: of years of months most stay as they are."""
+    states = [
+        (s.state, s.reasons, s.newest and s.newest.run) for name in catalogue.assets for s in (catalogue.status(name, day) for day in days)
+    ]
+    partitions = [_partition(catalogue, places, catalogue.partitions[day]) for day in days]
+    said = (_code(), [(e.name, e.group) for e in catalogue.assets.values()], days, months[0][0], months[-1][0], states, partitions)
+    return hashlib.sha256(repr(said).encode()).hexdigest()[:32]
+
+
+def _has_version(page: Path, version: str) -> bool:
+    if not page.exists():
+        return False
+    with page.open("rb") as file:
+        return f'content="{version}"'.encode() in file.read(500)
+
+
+def _month_page(catalogue: Catalogue, places: Places, days: Sequence[date], months: Sequence[Sequence[date]], version: str) -> str:
+    firsts = [month[0] for month in months]
+    at = firsts.index(days[0])
     return _render(
         "month.html.jinja",
         catalogue=catalogue,
         places=places,
         month=formats.month(days[0]),
         counts=Counter(catalogue.partitions[day].state for day in days),
-        before=months[at - 1] if at else None,
-        after=months[at + 1] if at + 1 < len(months) else None,
+        before=firsts[at - 1] if at else None,
+        after=firsts[at + 1] if at + 1 < len(firsts) else None,
+        version=version,
         grid=Markup(grid.days_by_assets(catalogue, places, days, list(catalogue.assets), "The grid of dates by assets")),
         partitions=[_partition(catalogue, places, catalogue.partitions[day]) for day in reversed(days)],
     )
@@ -235,6 +257,14 @@ def _script() -> bundle.Script:
 @lru_cache(maxsize=1)
 def _style() -> str:
     return _text("catalogue.css")
+
+
+@lru_cache(maxsize=1)
+def _code() -> str:
+    """A hash of what draws the pages."""
+    package = Path(__file__).parents[2]
+    drawn_by = sorted(path for pattern in ("reports/**/*.*", "charts/*.py") for path in package.glob(pattern) if path.suffix != ".pyc")
+    return hashlib.sha256(b"\0".join(path.read_bytes() for path in drawn_by)).hexdigest()
 
 
 def _text(name: str) -> str:

@@ -37,6 +37,10 @@ class Places:
         days = sorted({*map(str, self.catalogue.days), *map(str, self.catalogue.made_in.values())})
         return {day: frozenset(path.name for path in (self.folder / day).iterdir()) for day in days if (self.folder / day).is_dir()}
 
+    @cached_property
+    def _failing(self) -> frozenset[tuple[str, date]]:
+        return frozenset((one.asset, one.partition_date) for one in self.catalogue.failures)
+
     @property
     def index(self) -> str:
         """The first page."""
@@ -67,6 +71,8 @@ class Places:
     def cell(self, asset: str, day: date, status: Status) -> str:
         """Where the state of an asset's partition is explained best."""
         step = self.catalogue.assets[asset].step
+        if status.state == "failed" and (asset, day) in self._failing:
+            return f"{self.asset(asset)}#failing"
         if status.state in ("failed", "running"):
             newest = self.catalogue.partitions[day].run
             return (self.made(step, newest.run) if newest else "") or self.asset(asset)
