@@ -72,6 +72,7 @@ class Partition:
     rows: int
     passed: int
     failed: int
+    warned: int
 
 
 @dataclass(frozen=True)
@@ -209,8 +210,8 @@ def _partitions(days: Sequence[date], statuses: Mapping[Key, Status], runs: Sequ
     for day in days:
         state = of_partition([statuses[name, day] for name in names]) if day in known else "missing"
         run = newest.get(day)
-        rows, passed, failed = totals[run.run] if run else (0, 0, 0)
-        found[day] = Partition(day, state, run, rows, passed, failed)
+        rows, passed, failed, warned = totals[run.run] if run else (0, 0, 0, 0)
+        found[day] = Partition(day, state, run, rows, passed, failed, warned)
     return found
 
 

@@ -80,6 +80,8 @@ def test_a_warning_stands_apart_and_makes_nothing_fail(ledger: Ledger) -> None:
     assert found.troubles == ()
     assert found.failures == ()
     assert [one.check.name for one in found.warnings] == ["row_count"]
+    counted = found.partitions[FIRST]
+    assert (counted.rows, counted.passed, counted.failed, counted.warned) == (10_010, 0, 0, 1)
 
 
 def test_a_step_that_failed_is_told_for_all_that_it_makes(ledger: Ledger) -> None:
