@@ -368,6 +368,21 @@ class Ledger:
             found.setdefault(name, []).append(count)
         return found
 
+    def totals(self, of: Iterable[str]) -> dict[str, tuple[int, int, int, int]]:
+        """Rows extracted, checks passed, checks failed and warnings, by run."""
+        chosen = sorted(set(of))
+        made, looked = materializations.c, checks.c
+        kinds = (looked.passed, sa.and_(~looked.passed, looked.severity == "error"), sa.and_(~looked.passed, looked.severity != "error"))
+        counts = [sa.func.sum(sa.case((kind, 1), else_=0)) for kind in kinds]
+        found: dict[str, tuple[int, int, int, int]] = {}
+        for some in (chosen[n : n + 500] for n in range(0, len(chosen), 500)):
+            lake = sa.select(made.run, sa.func.sum(made.rows)).where(made.run.in_(some), made.asset.like("lake/%")).group_by(made.run)
+            rows = {run: int(count or 0) for run, count in self._read(lake)}
+            counted = sa.select(looked.run, *counts).where(looked.run.in_(some)).group_by(looked.run)
+            kept = {run: (int(passed), int(failed), int(warned)) for run, passed, failed, warned in self._read(counted)}
+            found |= {run: (rows.get(run, 0), *kept.get(run, (0, 0, 0))) for run in some}
+        return found
+
     # checks
 
     def record_checks(self, run: str, partition_date: date, found: Sequence[Check]) -> None:

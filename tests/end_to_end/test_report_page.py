@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +16,6 @@ from tests import serving_rows
 pytestmark = pytest.mark.browser
 
 NAMES = ("total_sales", "day_of_week", "top_sellers", "top_products_by_category", "payment_methods", "customer_ranking")
-FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync")
 
 _LABELS_OUTSIDE = """() => [...document.querySelectorAll('figure svg')].flatMap(svg => {
     const frame = svg.getBoundingClientRect();
@@ -28,21 +24,6 @@ _LABELS_OUTSIDE = """() => [...document.querySelectorAll('figure svg')].flatMap(
         return box.width && (box.left < frame.left - 1 || box.right > frame.right + 1 || box.top < frame.top - 1 || box.bottom > frame.bottom + 1);
     }).map(text => text.textContent);
 })"""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    chromium = next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None)
-    if chromium is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("no browser: apt-get install chromium")
-        pytest.skip("no browser: apt-get install chromium")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=list(FLAGS))
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
@@ -66,36 +47,6 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / "notebook.html").write_text(render_notebook(folder / "top_sellers.ipynb"), encoding="utf-8")
     settings.cache_clear()
     return folder
-
-
-@pytest.fixture
-def opened(browser: Any) -> Iterator[Any]:
-    """Opens a page by path, and after the test holds it to: no error in the console, nothing asked of the network."""
-    complaints: list[str] = []
-    contexts: list[Any] = []
-
-    def refuse(route: Any) -> None:
-        if route.request.url.startswith(("file://", "data:")):
-            route.continue_()
-        else:
-            complaints.append(f"asked for {route.request.url}")
-            route.abort()
-
-    def open_page(path: Path, **options: Any) -> Any:
-        context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
-        contexts.append(context)
-        context.route("**/*", refuse)
-        page = context.new_page()
-        page.on("console", lambda message: complaints.append(message.text) if message.type in {"error", "warning"} else None)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.goto(path.as_uri())
-        page.wait_for_selector("html[data-charts=done]")
-        return page
-
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert complaints == []
 
 
 def test_every_chart_of_a_report_is_drawn_without_a_network(pages: Path, opened: Any) -> None:

@@ -13,7 +13,7 @@ import pytest
 from rainbow.charts.elements import FRAGMENT_MIME, Chart, answer
 from rainbow.checks import Check
 from rainbow.errors import DataError
-from rainbow.reports import Entry, render_index, render_notebook, render_report
+from rainbow.reports import render_notebook, render_report
 from rainbow.reports.markup import harmless
 from rainbow.settings import settings
 
@@ -124,38 +124,12 @@ def test_html_from_elsewhere_keeps_its_table_and_nothing_that_acts() -> None:
     assert harmless(html) == '<div><table><tr><td colspan="2">1 &lt; 2</td></tr></table></div>'
 
 
-def test_the_index_links_reports_and_the_pages_of_notebooks_and_sums_up(tmp_path: Path) -> None:
-    report = tmp_path / "2024-09-06" / "sales.html"
-    notebook = _notebook(tmp_path / "2024-09-06" / "notebooks" / "load.ipynb")
-    report.write_text("report", encoding="utf-8")
-    notebook.with_suffix(".html").write_text("page", encoding="utf-8")
-    entries = [
-        Entry(
-            date(2024, 9, 5), "failed", rows=10, seconds=1.0, checks_passed=3, checks_failed=1, report=tmp_path / "none.html", note=SCRIPT
-        ),
-        Entry(DAY, "materialized", rows=1_000_000, seconds=61.0, checks_passed=4, report=report, notebooks=[notebook], partial=True),
-        Entry(date(2024, 9, 3), "missing"),
-    ]
-    html = render_index(entries, tmp_path / "index.html").read_text(encoding="utf-8")
-    assert 'href="2024-09-06/sales.html"' in html
-    assert 'href="2024-09-06/notebooks/load.html"' in html
-    assert "none.html" not in html
-    assert SCRIPT not in html
-    assert html.index('id="2024-09-06"') < html.index('id="2024-09-05"') < html.index('id="2024-09-03"')
-    for told in ("3 days", "1 failed", "1.00M rows", "1 min 2 s", "partial"):
-        assert told in html
-
-
-def test_the_index_before_any_run_says_what_to_do(tmp_path: Path) -> None:
-    assert "rainbow plan" in render_index([], tmp_path / "index.html").read_text(encoding="utf-8")
-
-
 def test_a_page_is_replaced_whole(tmp_path: Path) -> None:
-    destination = tmp_path / "index.html"
-    render_index([], destination)
-    render_index([Entry(DAY, "materialized")], destination)
-    assert [path.name for path in tmp_path.iterdir()] == ["index.html"]
-    assert "2024-09-06" in destination.read_text(encoding="utf-8")
+    destination = tmp_path / "sales.html"
+    render_report(DAY, [], [], destination)
+    render_report(DAY, [], [Check("keys", "dim_sellers", True)], destination)
+    assert [path.name for path in tmp_path.iterdir()] == ["sales.html"]
+    assert "dim_sellers" in destination.read_text(encoding="utf-8")
 
 
 def test_a_fragment_is_known_by_its_mark() -> None:

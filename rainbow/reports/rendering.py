@@ -1,0 +1,69 @@
+"""Templates as pages: one file each that needs nothing else, with a policy that lets only its own scripts run.
+
+Templates escape whatever they are given, except HTML that is marked as safe.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined, select_autoescape
+from markupsafe import Markup
+
+from rainbow.charts import formats, theme
+from rainbow.reports import bundle
+from rainbow.reports.bundle import Script
+
+
+def render(template: str, *, draws: bool = False, scripts: Sequence[Script] = (), styles: Sequence[str] = (), **values: Any) -> str:
+    """A page from a template. ``draws`` brings what draws charts; ``scripts`` and ``styles`` come after those of all pages."""
+    all_scripts = [*([bundle.vega()] if draws else []), bundle.page(), *scripts]
+    return (
+        _environment()
+        .get_template(template)
+        .render(
+            **values,
+            draws=draws,
+            csp=f"default-src 'none'; script-src {' '.join(script.csp for script in all_scripts)}; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'",
+            scripts=[Markup(script.text) for script in all_scripts],
+            style=Markup("\n".join([bundle.style(), *styles])),
+            light=Markup(theme.css_variables(theme.LIGHT)),
+            dark=Markup(theme.css_variables(theme.DARK)),
+            config=Markup(_config()),
+        )
+    )
+
+
+def duration(seconds: float) -> str:
+    """``0.42 s``, ``18.3 s``, ``3 min 20 s``."""
+    if seconds >= 60:
+        return f"{int(seconds // 60)} min {int(seconds % 60)} s"
+    return f"{seconds:.2f} s" if seconds < 10 else f"{seconds:.1f} s"
+
+
+@lru_cache(maxsize=1)
+def _config() -> str:
+    import json
+
+    return json.dumps(theme.page_config()).replace("<", "\\u003c")
+
+
+@lru_cache(maxsize=1)
+def _environment() -> Environment:
+    environment = Environment(
+        loader=ChoiceLoader([PackageLoader("rainbow.reports"), PackageLoader("rainbow.reports.catalogue")]),
+        autoescape=select_autoescape(default=True, default_for_string=True),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "long_date": formats.long_date,
+        "short_date": formats.short_date,
+        "exact": formats.exact,
+        "compact": formats.compact,
+        "seconds": duration,
+    }
+    return environment
