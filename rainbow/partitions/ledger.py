@@ -413,13 +413,16 @@ class Ledger:
         return [_check(r) for r in self._read(sa.select(checks).where(checks.c.run == run).order_by(checks.c.id))]
 
     def failed_checks(self, partitions: PartitionRange | None = None) -> dict[tuple[str, date], list[Check]]:
-        """The checks that have failed, by asset and partition, of the newest run that made each check there."""
-        same = checks.alias()
+        """The checks that have failed, by asset and partition, of the newest run that checked the asset there.
+
+        A check that this run did not make any more is none of the project's any more.
+        """
+        later = checks.alias()
         newer = sa.exists().where(
-            same.c.partition_date == checks.c.partition_date,
-            same.c.asset == checks.c.asset,
-            same.c.name == checks.c.name,
-            same.c.id > checks.c.id,
+            later.c.partition_date == checks.c.partition_date,
+            later.c.asset == checks.c.asset,
+            later.c.id > checks.c.id,
+            sa.or_(later.c.run != checks.c.run, later.c.name == checks.c.name),
         )
         query = sa.select(checks).where(checks.c.passed.is_(False), ~newer).order_by(checks.c.id)
         if partitions is not None:

@@ -96,6 +96,14 @@ def test_of_the_checks_the_newest_of_each_counts(ledger: Ledger) -> None:
     ledger.end(run)
 
 
+def test_a_check_that_is_not_made_any_more_fails_nothing(ledger: Ledger) -> None:
+    for found in ([Check("gone", "fact_sales", False), Check("stays", "fact_sales", True)], [Check("stays", "fact_sales", True)]):
+        run = ledger.begin(ONE, "x")
+        ledger.record_checks(run, DAY, found)
+        ledger.end(run)
+    assert ledger.failed_checks() == {}
+
+
 def test_a_run_whose_process_was_killed_is_interrupted_and_lets_others_run(ledger: Ledger) -> None:
     code = (
         "import time; from datetime import date; from rainbow.partitions.dates import PartitionRange\n"
