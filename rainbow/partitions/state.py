@@ -100,8 +100,33 @@ def _status(
         return Status(trouble[0], (trouble[1],), newest)
     if newest is None:
         return _MISSING
+    if _is_done(asset, day, ended, newest, versions, history, found, late):
+        return Status("done", (), newest)
     reasons = list(_reasons(asset, day, ended, newest, versions, history, found, late))
-    return Status("stale", tuple(reasons), newest) if reasons else Status("done", (), newest)
+    return Status("stale", tuple(reasons), newest)
+
+
+def _is_done(
+    asset: Asset,
+    day: date,
+    ended: datetime,
+    newest: Newest,
+    versions: Mapping[str, str],
+    history: Mapping[str, CumulativeVersion],
+    found: Mapping[Key, Status],
+    late: Mapping[Key, int],
+) -> bool:
+    """Whether there is no reason for another state; most of the years' partitions are done, so this is asked before all else."""
+    if newest.code_version != asset.code_version or newest.made_at < ended or (late and (asset.name, day) in late):
+        return False
+    for up in asset.upstream:
+        now = history[up].version if asset.cumulative else versions.get(up)
+        if now is not None and newest.inputs.get(up) != now:
+            return False
+        above = found.get((up, day))
+        if above is not None and above.state in ("stale", "failed"):
+            return False
+    return True
 
 
 def _reasons(
