@@ -46,10 +46,6 @@ def schedule(
     quiet: Quiet = False,
 ) -> None:
     """Run partitions as they become due; see ``_SCHEDULE_HELP``."""
-    from rainbow.errors import RainbowError
-    from rainbow.partitions.schedule import LedgerWork, Timetable, follow, parse_time
-
-    timetable = Timetable(parse_time(at), catch_up, retries)
     # held from the start, since a run sends both streams into a log
     out, err = (Console(file=stream, soft_wrap=True, highlight=False, markup=False) for stream in (sys.stdout, sys.stderr))
 
@@ -60,8 +56,13 @@ def schedule(
     def warn(line: str) -> None:
         err.print(f"{_now():%Y-%m-%d %H:%M:%S}  {line}")
 
-    with _ended_by_signals() as ended:
-        work = LedgerWork(clock=_now, pause=ended.pause, say=say)
+    all_is_done = True
+    with _ended_by_signals() as end:
+        from rainbow.errors import RainbowError
+        from rainbow.partitions.schedule import LedgerWork, Timetable, follow, parse_time
+
+        timetable = Timetable(parse_time(at), catch_up, retries)
+        work = LedgerWork(clock=_now, pause=end.pause, say=say)
         with work.alone() as alone:
             if not alone and not once:
                 raise RainbowError("another schedule is at work: stop it first, or use --once")
@@ -70,10 +71,11 @@ def schedule(
                 return
             if not once:
                 say(f"each day's partition is run at {at} UTC of the next day; {catch_up} days are caught up on")
-            if not follow(timetable, work, clock=_now, pause=ended.pause, say=say, warn=warn, once=once):
-                raise typer.Exit(1)
-    if ended.by == signal.SIGTERM:
+            all_is_done = follow(timetable, work, clock=_now, pause=end.pause, say=say, warn=warn, once=once)
+    if end.by == signal.SIGTERM:
         say("stopped; what was under way is run again by the next schedule")
+    elif not all_is_done:
+        raise typer.Exit(1)
 
 
 def _now() -> datetime:

@@ -227,6 +227,7 @@ class LedgerWork:
         self._owner = f"schedule, process {os.getpid()} of {socket.gethostname()}"
         self._held: Held | None = None
         self._current: date | None = None
+        self._late: Mapping[Key, int] = {}
 
     @contextmanager
     def alone(self) -> Iterator[bool]:
@@ -274,6 +275,9 @@ class LedgerWork:
     def end(self, result: RunResult) -> None:
         """A run has ended."""
         if result.error is None:
+            if "extract" in result.steps:
+                # any day's extract takes them all
+                self._late = {}
             passed = sum(check.passed for check in result.checks)
             self.say(
                 f"{result.partitions} done: {', '.join(result.steps)}, {result.rows:,} rows, {passed} checks passed, {result.seconds:.1f} s"
@@ -289,13 +293,14 @@ class LedgerWork:
 
     def plan(self, days: tuple[date, ...]) -> Plan:
         """The plan for these days, with the reports of other days that show them."""
+        self._late = _late()
         whole = self._replan(PartitionRange(days[0], days[-1]))
         shown = {one.partition_date for one in whole.planned if one.kind == "upstream" and whole.steps(one.partition_date) == ("report",)}
         planned = tuple(one for one in whole.planned if one.partition_date in shown.union(days))
         return Plan(whole.partitions, planned, whole.under_way)
 
     def _replan(self, partitions: PartitionRange) -> Plan:
-        made = make_plan(partitions, late=_late())
+        made = make_plan(partitions, late=self._late)
         ahead = self._ahead(partitions, self.clock())
         forced = [one for day in ahead for one in make_plan(PartitionRange(day, day), force=True).of(day)]
         kept = [one for one in made.planned if one.partition_date not in ahead]

@@ -35,10 +35,10 @@ class Shop:
     home: Home
     days: tuple[date, date, date]
 
-    def start(self, *words: str) -> subprocess.Popen[str]:
+    def start(self, *words: str, once: bool = True) -> subprocess.Popen[str]:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("RAINBOW_")}
         return subprocess.Popen(
-            [sys.executable, "-c", "from rainbow.cli import main; main()", "schedule", "--once", *words],
+            [sys.executable, "-c", "from rainbow.cli import main; main()", "schedule", *(["--once"] if once else []), *words],
             env={**environment, "RAINBOW_HOME": str(self.home.path), **self.home.environment},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -107,6 +107,19 @@ def test_what_is_done_is_not_run_again_and_quiet_prints_nothing(shop: Shop) -> N
     again = shop.home.run("schedule", "--once", "--quiet")
     assert (again.returncode, again.stdout, again.stderr) == (0, "", "")
     assert shop.runs() == before
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
+def test_a_signal_while_there_is_nothing_to_do_ends_it_at_once(shop: Shop, number: int, code: int) -> None:
+    process = shop.start("--retries", "1", once=False)
+    assert process.stdout
+    while "all is done up to" not in (line := process.stdout.readline()):
+        assert line
+    begun = time.monotonic()
+    process.send_signal(number)
+    _, error = process.communicate(timeout=60)
+    assert (process.returncode, "Traceback" in error) == (code, False)
+    assert time.monotonic() - begun < 5
 
 
 def test_late_rows_are_restated_and_a_run_by_hand_is_waited_for(shop: Shop) -> None:
