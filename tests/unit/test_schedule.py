@@ -19,6 +19,7 @@ from rainbow.partitions.schedule import PAUSES, Due, LedgerWork, Outcome, Timeta
 from rainbow.settings import settings
 
 DAY = timedelta(days=1)
+HOUR = timedelta(hours=1)
 MINUTE = timedelta(minutes=1)
 FIRST = date(2024, 9, 1)
 START = datetime(2024, 9, 6, 12, tzinfo=UTC)
@@ -111,6 +112,7 @@ class Shop:
     failures: dict[date, list[str]] = field(default_factory=dict)
     leaps: list[timedelta] = field(default_factory=list)
     quiet_days: int = 3
+    looked_at: datetime = START
     now: datetime = START
     runs: list[tuple[datetime, date]] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
@@ -119,6 +121,7 @@ class Shop:
         return self.now
 
     def pause(self, seconds: float) -> None:
+        self.looked_at = self.now
         self.now += max(timedelta(seconds=seconds), 7 * MINUTE)
         if self.leaps:
             self.now += self.leaps.pop(0)
@@ -168,8 +171,9 @@ def test_each_day_is_run_none_twice_while_done_in_order_whatever_the_clock_does(
     shop = Shop(dict.fromkeys(done, START - DAY), {day: list(kinds) for day, kinds in failures.items()}, list(leaps))
     timetable = Timetable(at)
     shop.lives(timetable)
-    window = timetable.window(shop.now, FIRST)
-    assert window is None or shop.unfinished(window, shop.now) == set()
+    # a day that became due just before the end may still be resting
+    window = timetable.window(shop.looked_at - 2 * HOUR, FIRST)
+    assert window is None or shop.unfinished(window, shop.looked_at) == set()
     if not failures and all(leap >= timedelta() for leap in leaps):
         ran = [day for _, day in shop.runs]
         assert ran == sorted(set(ran))
@@ -180,7 +184,7 @@ def test_each_day_is_run_none_twice_while_done_in_order_whatever_the_clock_does(
 def test_a_day_that_always_fails_is_tried_so_often_a_day_and_the_others_are_done(always: set[date], kind: str, retries: int) -> None:
     shop = Shop(failures={day: [kind] * 1000 for day in always})
     shop.lives(Timetable(retries=retries))
-    assert set(shop.made_at) == set(PartitionRange(FIRST, shop.now.date() - DAY)) - always
+    assert set(shop.made_at) == set(PartitionRange(FIRST, shop.looked_at.date() - DAY)) - always
     turns = {Timetable().newest(moment) for moment, _ in shop.runs}
     for day in always:
         for turn in turns:
@@ -198,7 +202,7 @@ def test_yesterday_is_not_held_up_for_long_by_a_day_whose_service_always_refuses
 def test_a_machine_that_slept_for_a_week_catches_up_in_order() -> None:
     shop = Shop(dict.fromkeys(on(1, 2, 3, 4, 5), START), leaps=[timedelta(), 7 * DAY])
     shop.lives(Timetable())
-    assert [day for _, day in shop.runs] == list(PartitionRange(date(2024, 9, 6), shop.now.date() - DAY))
+    assert [day for _, day in shop.runs] == list(PartitionRange(date(2024, 9, 6), shop.looked_at.date() - DAY))
 
 
 def test_a_day_made_by_a_clock_that_was_ahead_is_made_again_when_it_has_ended() -> None:
