@@ -21,6 +21,10 @@ class ServiceError(RainbowError):
     """A service that the settings name does not answer, or refuses."""
 
 
+class LockedError(RainbowError):
+    """Another run is under way."""
+
+
 class PartitionError(RainbowError):
     """A partition date that does not exist, lies in the future, or a range that ends before it starts."""
 

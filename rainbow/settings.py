@@ -26,6 +26,15 @@ def _from_root(path: Path) -> Path:
 
 
 ProjectPath = Annotated[Path, AfterValidator(_from_root)]
+
+
+def _of_lineage(url: SecretStr) -> SecretStr:
+    if urlsplit(url.get_secret_value()).scheme not in ("file", "http", "https"):
+        raise ValueError("it is neither file:///path/events.jsonl nor http(s)://host/api/v1/lineage")
+    return url
+
+
+LineageUrl = Annotated[SecretStr, AfterValidator(_of_lineage)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 
 
@@ -49,6 +58,9 @@ class Settings(BaseSettings):
     clickhouse_url: SecretStr | None = Field(None, description="ClickHouse's HTTP interface, http://user:password@host:port.")
     ledger_url: SecretStr | None = Field(
         None, description="Database of the ledger, postgresql://user:password@host:port/database; default: a SQLite file in RAINBOW_HOME."
+    )
+    openlineage_url: LineageUrl | None = Field(
+        None, description="Where OpenLineage events go, file:///path/events.jsonl or http(s)://host/api/v1/lineage; default: nowhere."
     )
     kafka_servers: str | None = Field(None, description="Kafka bootstrap servers, host:port,host:port.")
 
@@ -77,7 +89,7 @@ class Settings(BaseSettings):
 
     def without_secrets(self, text: str) -> str:
         """The text with each password of the settings' URLs replaced by three stars; for what goes to a log or a screen."""
-        for url in (self.postgres_url, self.bigquery_url, self.clickhouse_url, self.ledger_url):
+        for url in (self.postgres_url, self.bigquery_url, self.clickhouse_url, self.ledger_url, self.openlineage_url):
             password = urlsplit(url.get_secret_value()).password if url else None
             if password:
                 text = text.replace(password, "***").replace(unquote(password), "***")

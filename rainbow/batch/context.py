@@ -8,6 +8,7 @@ from datetime import date, timedelta
 
 from rainbow.lake import manifest as manifests
 from rainbow.lake.files import Lake
+from rainbow.partitions import openlineage
 from rainbow.partitions.dates import PartitionRange, today
 from rainbow.partitions.ledger import Ledger, one_line
 
@@ -48,7 +49,7 @@ def step_of_run(step: str, partitions: PartitionRange) -> Iterator[str]:
     ledger = Ledger()
     if _context.run is not None:
         try:
-            with ledger.step(_context.run, step, partitions):
+            with openlineage.of_step(_context.run, step, partitions), ledger.step(_context.run, step, partitions):
                 yield _context.run
         except BaseException as error:
             _context.error = error
@@ -57,6 +58,7 @@ def step_of_run(step: str, partitions: PartitionRange) -> Iterator[str]:
     with (
         ledger.one_at_a_time(f"{step} of {partitions}"),
         ended_with(ledger.begin(partitions, step)) as run,
+        openlineage.of_step(run, step, partitions),
         ledger.step(run, step, partitions),
     ):
         yield run
@@ -64,10 +66,11 @@ def step_of_run(step: str, partitions: PartitionRange) -> Iterator[str]:
 
 @contextmanager
 def ended_with(run: str) -> Iterator[str]:
-    """Note a run's end when the block ends, and how it ended."""
+    """Note a run's end when the block ends, and how it ended; tell of its lineage where the settings ask for it."""
     ledger = Ledger()
     try:
-        yield run
+        with openlineage.of_run(run):
+            yield run
     except Exception as error:
         ledger.end(run, one_line(error))
         raise

@@ -18,7 +18,7 @@ from typing import Protocol
 
 import sqlalchemy as sa
 
-from rainbow.errors import RainbowError
+from rainbow.errors import LockedError
 
 _LOOK_SECONDS = 0.1
 
@@ -42,11 +42,11 @@ class Held(Protocol):
 
 @contextmanager
 def holding(locks: Locks, name: str, owner: str) -> Iterator[None]:
-    """Hold a lock. Raises RainbowError that says who has it when it is taken."""
+    """Hold a lock. Raises LockedError that says who has it when it is taken."""
     held = locks.take(name, owner)
     if held is None:
         who = locks.owner(name) or "it has just ended"
-        raise RainbowError(f"another run is under way ({who}): wait for it, or stop it, then run again")
+        raise LockedError(f"another run is under way ({who}): wait for it, or stop it, then run again")
     try:
         yield
     finally:
