@@ -16,7 +16,6 @@ from rich.text import Text
 if TYPE_CHECKING:
     from datetime import date
 
-    from rainbow.partitions.dates import PartitionRange
     from rainbow.partitions.plan import Plan, Planned
     from rainbow.partitions.state import Key, Status
 
@@ -84,8 +83,11 @@ def plan(
 ) -> None:
     """Show a plan; see ``_PLAN_HELP``."""
     from rainbow.partitions.dates import PartitionRange
+    from rainbow.partitions.plan import look_for_late_rows, make_plan
 
-    made, note = planned(PartitionRange.parse(first, last), selection or (), only or (), force)
+    late, note = look_for_late_rows()
+    kinds: Any = only or ()
+    made = make_plan(PartitionRange.parse(first, last), selection=selection or (), only=kinds, force=force, late=late)
     if as_json:
         _print_json(
             {
@@ -97,24 +99,6 @@ def plan(
         )
         return
     print_plan(made, note, _console())
-
-
-def planned(partitions: PartitionRange, selection: Sequence[str], only: Sequence[str], force: bool) -> tuple[Plan, str]:
-    """The plan, with the source's late rows looked for, and a note where that could not be done."""
-    from rainbow.partitions.plan import make_plan
-
-    late, note = _late()
-    return make_plan(partitions, selection=selection, only=only, force=force, late=late), note  # type: ignore[arg-type]
-
-
-def _late() -> tuple[dict[Key, int], str]:
-    from rainbow.errors import ServiceError, SettingsError
-    from rainbow.lake.late import late_rows
-
-    try:
-        return {(f"lake/{table}", day): count for (table, day), count in late_rows().items()}, ""
-    except (ServiceError, SettingsError) as error:
-        return {}, f"late rows in the source are not looked for: {error}"
 
 
 def print_plan(made: Plan, note: str, console: Console) -> None:

@@ -11,12 +11,13 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from rainbow.cli.partitions import Force, Only, Select, planned, print_plan
+from rainbow.cli.partitions import Force, Only, Select, print_plan
 
 if TYPE_CHECKING:
     from rainbow.partitions.dates import PartitionRange
     from rainbow.partitions.plan import Plan
     from rainbow.partitions.run import RunResult
+    from rainbow.partitions.state import Key
     from rainbow.query import Answer
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing when all is well; for cron.")]
@@ -88,7 +89,7 @@ def run(partition: Annotated[str, typer.Argument(metavar="DAY", help="The partit
     def forced(partitions: PartitionRange) -> Plan:
         return make_plan(partitions, force=True)
 
-    _carry_out(forced(PartitionRange.parse(partition)), forced, _console(quiet), fail_fast=True)
+    _carry_out(forced(PartitionRange.parse(partition)), forced, _console(quiet), {}, fail_fast=True)
 
 
 def backfill(
@@ -105,16 +106,19 @@ def backfill(
     """Run a range of partitions; see ``_BACKFILL_HELP``."""
     from rainbow.partitions.backfill import check_mode
     from rainbow.partitions.dates import PartitionRange
+    from rainbow.partitions.plan import look_for_late_rows, make_plan
 
     check_mode(mode)
-    made, note = planned(PartitionRange.parse(first, last), selection or (), only or (), force)
-    if not quiet:
-        print_plan(made, note, _console())
+    late, note = look_for_late_rows()
+    kinds: Any = only or ()
 
     def replan(partitions: PartitionRange) -> Plan:
-        return planned(partitions, selection or (), only or (), force)[0]
+        return make_plan(partitions, selection=selection or (), only=kinds, force=force, late=late)
 
-    _carry_out(made, replan, _console(quiet), mode=mode, max_parallel=max_parallel, fail_fast=fail_fast)
+    made = replan(PartitionRange.parse(first, last))
+    if not quiet:
+        print_plan(made, note, _console())
+    _carry_out(made, replan, _console(quiet), late, mode=mode, max_parallel=max_parallel, fail_fast=fail_fast)
 
 
 def rebuild(
@@ -167,7 +171,7 @@ def demo(
     todo = make_plan(days)
     if todo:
         console.print(f"{len(todo.days)} of {len(days)} days to live through; each is replayed, then its partition is run")
-    results = _carry_out(todo, make_plan, console, before=shop.live_through, fail_fast=True)
+    results = _carry_out(todo, make_plan, console, {}, before=shop.live_through, fail_fast=True)
     expected, published = shop.totals_of_the_data_set(days), shop.totals_published(days)
     if not quiet:
         _print_totals(console, expected, published)
@@ -178,8 +182,13 @@ def demo(
         raise typer.Exit(1)
 
 
-def _carry_out(plan: Plan, replan: Callable[[PartitionRange], Plan], console: Console, **options: Any) -> list[RunResult]:
-    """Carry out a plan, a line a run; what failed is said again at the end, and the command's exit code is 1 then."""
+def _carry_out(
+    plan: Plan, replan: Callable[[PartitionRange], Plan], console: Console, late: dict[Key, int], **options: Any
+) -> list[RunResult]:
+    """Carry out a plan, a line a run; what failed is said again at the end, and the command's exit code is 1 then.
+
+    ``late`` are the late rows that the plan knows of; the first extract takes all of them.
+    """
     from rainbow.partitions.backfill import backfill as carry_out
     from rainbow.partitions.catalogue import write_catalogue
 
@@ -188,6 +197,8 @@ def _carry_out(plan: Plan, replan: Callable[[PartitionRange], Plan], console: Co
     try:
         for result in carry_out(plan, replan=replan, progress=progress, **options):
             results.append(result)
+            if "extract" in result.steps:
+                late.clear()
     finally:
         progress.status.stop()
         if plan:

@@ -164,16 +164,21 @@ class Made:
 class Newest(NamedTuple):
     """The newest materialization of an asset for a partition; a tuple, since there is one for each asset and day of the years.
 
-    ``made_at`` is UTC without zone, as the ledger keeps it.
+    ``made`` is when, UTC without zone, as the ledger keeps it.
     """
 
     asset: str
     partition_date: date
     run: str
-    made_at: datetime
+    made: datetime
     code_version: str
     data_version: str
     inputs: Mapping[str, str]
+
+    @property
+    def made_at(self) -> datetime:
+        """When it was made."""
+        return self.made.replace(tzinfo=UTC)
 
 
 class Ledger:

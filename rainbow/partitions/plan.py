@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Literal
 
-from rainbow.errors import RainbowError
+from rainbow.errors import RainbowError, ServiceError, SettingsError
 from rainbow.partitions.assets import STEPS, assets, select, upstream
 from rainbow.partitions.dates import PartitionRange
 from rainbow.partitions.ledger import Ledger
@@ -124,3 +124,13 @@ def _plan_later(chosen: set[str], known: list[date], planned: dict[Key, Planned]
         for day in known if first else ():
             if first and day > first and (one.name, day) not in planned:
                 planned[one.name, day] = Planned(one.name, day, "upstream", (f"shows {first}",))
+
+
+def look_for_late_rows() -> tuple[dict[Key, int], str]:
+    """How many rows the source has that no extract has seen, by asset and partition; and a note when the source cannot be asked."""
+    from rainbow.lake.late import late_rows
+
+    try:
+        return {(f"lake/{table}", day): count for (table, day), count in late_rows().items()}, ""
+    except (ServiceError, SettingsError) as error:
+        return {}, f"late rows in the source are not looked for: {error}"

@@ -16,13 +16,13 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Protocol
 
-from rainbow.errors import LockedError, RainbowError, ServiceError, SettingsError
+from rainbow.errors import LockedError, RainbowError
 from rainbow.partitions.backfill import backfill
 from rainbow.partitions.catalogue import write_catalogue
 from rainbow.partitions.dates import PartitionRange
 from rainbow.partitions.ledger import Ledger, one_line
 from rainbow.partitions.locks import Held
-from rainbow.partitions.plan import Plan, make_plan
+from rainbow.partitions.plan import Plan, look_for_late_rows, make_plan
 from rainbow.partitions.run import RunResult
 from rainbow.partitions.state import Key, states
 from rainbow.settings import settings
@@ -250,7 +250,7 @@ class LedgerWork:
 
     def unfinished(self, partitions: PartitionRange, now: datetime) -> set[date]:
         """See ``Work``."""
-        found = states(partitions, late=_late())
+        found = states(partitions, late=look_for_late_rows()[0])
         return {day for (_, day), status in found.items() if status.state != "done"} | self._ahead(partitions, now)
 
     def run(self, days: tuple[date, ...]) -> Iterator[Outcome]:
@@ -293,7 +293,7 @@ class LedgerWork:
 
     def plan(self, days: tuple[date, ...]) -> Plan:
         """The plan for these days, with the reports of other days that show them."""
-        self._late = _late()
+        self._late = look_for_late_rows()[0]
         whole = self._replan(PartitionRange(days[0], days[-1]))
         shown = {one.partition_date for one in whole.planned if one.kind == "upstream" and whole.steps(one.partition_date) == ("report",)}
         planned = tuple(one for one in whole.planned if one.partition_date in shown.union(days))
@@ -322,16 +322,6 @@ class LedgerWork:
 
 def _text(error: Exception) -> str:
     return one_line(error) if isinstance(error, RainbowError | OSError) else f"{type(error).__name__}: {one_line(error)}"
-
-
-def _late() -> dict[Key, int]:
-    """The source's late rows; none when it does not answer, which is then said by the run."""
-    from rainbow.lake.late import late_rows
-
-    try:
-        return {(f"lake/{table}", day): count for (table, day), count in late_rows().items()}
-    except (ServiceError, SettingsError):
-        return {}
 
 
 def parse_time(text: str) -> time:

@@ -117,7 +117,7 @@ def _is_done(
     late: Mapping[Key, int],
 ) -> bool:
     """Whether there is no reason for another state; most of the years' partitions are done, so this is asked before all else."""
-    if newest.code_version != asset.code_version or newest.made_at < ended or (late and (asset.name, day) in late):
+    if newest.code_version != asset.code_version or newest.made < ended or (late and (asset.name, day) in late):
         return False
     for up in asset.upstream:
         now = history[up].version if asset.cumulative else versions.get(up)
@@ -141,7 +141,7 @@ def _reasons(
 ) -> Iterator[str]:
     if newest.code_version != asset.code_version:
         yield "code changed"
-    if newest.made_at < ended:
+    if newest.made < ended:
         yield "made before the day had ended"
     if count := late.get((asset.name, day)):
         yield f"{count:,} late rows in the source" if count > 1 else "1 late row in the source"
@@ -166,7 +166,7 @@ def _troubled(
         for name in by_step.get(step.step, ()):
             for day in step.partitions:
                 newest = known.get((name, day))
-                if newest is None or newest.made_at < step.started_at.replace(tzinfo=None):
+                if newest is None or newest.made_at < step.started_at:
                     found[name, day] = _trouble(step)
     for (name, day), checks in failed.items():
         errors = [check for check in checks if check.severity == "error"]
