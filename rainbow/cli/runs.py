@@ -69,6 +69,10 @@ Live through 37 days of a real shop: start the services, seed the shop as it
 was on 2017-11-23, then replay each day and run its partition.
 
 Run again, it goes on where it stopped, and changes nothing when all is done.
+
+\b
+  rainbow demo
+  rainbow demo --until 2017-11-26
 """
 
 

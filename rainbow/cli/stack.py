@@ -15,31 +15,70 @@ if TYPE_CHECKING:
 
 Services = Annotated[list[str] | None, typer.Argument(help="postgres, bigquery, clickhouse; default: all.", show_default=False)]
 
+_UP_HELP = """
+Start the local services that no setting names, and wait until they answer.
+
+\b
+  rainbow up
+  rainbow up postgres clickhouse
+"""
+
+_DOWN_HELP = """
+Stop the local services; their data stay.
+
+\b
+  rainbow down
+"""
+
+_STATUS_HELP = """
+Show state and URL of every service, local or not.
+
+\b
+  rainbow status
+  rainbow status --json
+"""
+
+_LOGS_HELP = """
+Show what the local services print.
+
+\b
+  rainbow logs
+  rainbow logs postgres --follow --lines 100
+"""
+
+_DOCTOR_HELP = """
+Check this machine and every endpoint that the settings name, and say what to
+do about what is wrong; exit 1 if something is.
+
+\b
+  rainbow doctor
+"""
+
 STATE_STYLES = {"up": "green", "down": "dim", "unhealthy": "red"}
 
 
 def add_to(app: typer.Typer) -> None:
     """Add this module's commands to the command line."""
-    for command in (up, down, status, logs, doctor):
-        app.command()(command)
+    for command, text in ((up, _UP_HELP), (down, _DOWN_HELP), (status, _STATUS_HELP), (logs, _LOGS_HELP), (doctor, _DOCTOR_HELP)):
+        app.command(help=text)(command)
 
 
 def up(services: Services = None) -> None:
-    """Start the local services that no setting names, and wait until they answer."""
+    """See ``_UP_HELP``."""
     from rainbow import stack
 
     stack.up(services, _print_progress)
 
 
 def down(services: Services = None) -> None:
-    """Stop the local services; their data stay."""
+    """See ``_DOWN_HELP``."""
     from rainbow import stack
 
     stack.down(services, _print_progress)
 
 
 def status(as_json: Annotated[bool, typer.Option("--json", help="As JSON, URLs with their passwords.")] = False) -> None:
-    """Show state and URL of every service, local or not."""
+    """See ``_STATUS_HELP``."""
     from rainbow import stack
     from rainbow.stack.service import masked
 
@@ -58,7 +97,7 @@ def logs(
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what is written from now on.")] = False,
     lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="How many of the last lines of each log.")] = 20,
 ) -> None:
-    """Show what the local services print."""
+    """See ``_LOGS_HELP``."""
     from rainbow.stack import logs
 
     single = len(services or ()) == 1
@@ -68,7 +107,7 @@ def logs(
 
 
 def doctor() -> None:
-    """Check this machine and every endpoint that the settings name; exit 1 if something is wrong."""
+    """See ``_DOCTOR_HELP``."""
     from rainbow.stack.doctor import examine
 
     # the clients' own warnings would stand between the lines
