@@ -95,9 +95,9 @@ class Steps:
 
 def run(days: PartitionRange, seconds: dict[str, float]) -> float:
     """What `rainbow backfill` does for these days: plan, run, and the catalogue page; returns its seconds."""
-    from rainbow.partitions.backfill import backfill
-    from rainbow.partitions.catalogue import write_catalogue
     from rainbow.partitions.plan import look_for_late_rows, make_plan
+    from rainbow.runs.backfill import backfill
+    from rainbow.runs.catalogue import write_catalogue
 
     began = time.perf_counter()
     with timed(seconds, "plan"):

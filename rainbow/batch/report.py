@@ -11,13 +11,10 @@ from rainbow import reports
 from rainbow.batch.context import partitions_of, step_of_run
 from rainbow.batch.materialize import settle_report
 from rainbow.checks import Check
-from rainbow.partitions.assets import REPORT
+from rainbow.partitions.assets import DASHBOARDS, NOTEBOOKS, REPORT
 from rainbow.partitions.ledger import Ledger
 from rainbow.reports.files import write_atomically
 from rainbow.settings import PROJECT_ROOT
-
-NOTEBOOKS = ("extract", "load", "transform", "validate", "publish")
-DASHBOARDS = ("total_sales", "day_of_week", "top_sellers", "top_products_by_category", "payment_methods", "customer_ranking")
 
 
 def render(product: Any, upstream: Mapping[str, Any], partition_date: str, partition_start: str) -> None:

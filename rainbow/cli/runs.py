@@ -16,9 +16,9 @@ from rainbow.cli.partitions import Force, Only, Select, print_plan
 if TYPE_CHECKING:
     from rainbow.partitions.dates import PartitionRange
     from rainbow.partitions.plan import Plan
-    from rainbow.partitions.run import RunResult
     from rainbow.partitions.state import Key
     from rainbow.query import Answer
+    from rainbow.runs.run import RunResult
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing when all is well; for cron.")]
 
@@ -108,9 +108,9 @@ def backfill(
     quiet: Quiet = False,
 ) -> None:
     """Run a range of partitions; see ``_BACKFILL_HELP``."""
-    from rainbow.partitions.backfill import check_mode
     from rainbow.partitions.dates import PartitionRange
     from rainbow.partitions.plan import look_for_late_rows, make_plan
+    from rainbow.runs.backfill import check_mode
 
     check_mode(mode)
     late, note = look_for_late_rows()
@@ -193,8 +193,8 @@ def _carry_out(
 
     ``late`` are the late rows that the plan knows of; the first extract takes all of them.
     """
-    from rainbow.partitions.backfill import backfill as carry_out
-    from rainbow.partitions.catalogue import write_catalogue
+    from rainbow.runs.backfill import backfill as carry_out
+    from rainbow.runs.catalogue import write_catalogue
 
     progress = _Lines(console, len(plan.days))
     results: list[RunResult] = []

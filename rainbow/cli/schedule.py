@@ -59,7 +59,7 @@ def schedule(
     all_is_done = True
     with _ended_by_signals() as end:
         from rainbow.errors import RainbowError
-        from rainbow.partitions.schedule import LedgerWork, Timetable, follow, parse_time
+        from rainbow.runs.schedule import LedgerWork, Timetable, follow, parse_time
 
         timetable = Timetable(parse_time(at), catch_up, retries)
         work = LedgerWork(clock=_now, pause=end.pause, say=say)

@@ -1,1 +1,1 @@
-"""Partitions: the UTC days that the batch layer works on, the ledger of what was made of them, and running a range of them."""
+"""Partitions: the UTC days that the batch layer works on, the assets that are made for each, the ledger of them, and what it says is to be done."""

@@ -24,6 +24,9 @@ from rainbow.warehouse import dbt, project
 REPORT = "report/sales"
 # the steps of a run in their order; ``validate`` makes no asset, it lets what follows it run or not
 STEPS = ("extract", "load", "transform", "validate", "publish", "report")
+# the notebooks of these steps, and those that the report is made of
+NOTEBOOKS = STEPS[:-1]
+DASHBOARDS = ("total_sales", "day_of_week", "top_sellers", "top_products_by_category", "payment_methods", "customer_ranking")
 # what the report is drawn by
 _DRAWN_BY = ("notebooks/dashboards/*.ipynb", "rainbow/charts/*.py", "rainbow/reports/*.py", "rainbow/reports/templates/*")
 

@@ -5,16 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
 
-from rainbow.batch.report import DASHBOARDS, NOTEBOOKS
 from rainbow.checks import Check
-from rainbow.partitions.assets import Asset, assets
+from rainbow.partitions.assets import DASHBOARDS, NOTEBOOKS, Asset, assets
 from rainbow.partitions.attention import Trouble, troubles
 from rainbow.partitions.ledger import Ledger, Made, Run
 from rainbow.partitions.state import Key, State, Status, of_partition, states
-from rainbow.reports import catalogue as pages
-from rainbow.settings import settings
 from rainbow.source import tables
 from rainbow.warehouse import project
 from rainbow.warehouse.project import Model
@@ -118,11 +114,6 @@ class Catalogue:
     def status(self, asset: str, day: date) -> Status:
         """The state of an asset's partition, of one that no run has had too."""
         return self.statuses.get((asset, day), MISSING)
-
-
-def write_catalogue() -> Path:
-    """Write the catalogue's pages; returns the first, ``index.html``."""
-    return pages.write(gather(), settings().reports_dir)
 
 
 def gather(ledger: Ledger | None = None) -> Catalogue:

@@ -19,7 +19,7 @@ import pytest
 
 from rainbow.partitions.dates import today
 from rainbow.partitions.locks import FileLocks
-from rainbow.partitions.schedule import LedgerWork
+from rainbow.runs.schedule import LedgerWork
 from rainbow.settings import settings
 from rainbow.source.schema import create_schema
 from tests.integration.homes import Home, home

@@ -15,7 +15,7 @@ from rainbow.errors import LockedError, RainbowError, ServiceError
 from rainbow.partitions.assets import REPORT, assets
 from rainbow.partitions.dates import PartitionRange
 from rainbow.partitions.ledger import Ledger, Made
-from rainbow.partitions.schedule import PAUSES, Due, LedgerWork, Outcome, Timetable, Tried, due, follow, parse_time
+from rainbow.runs.schedule import PAUSES, Due, LedgerWork, Outcome, Timetable, Tried, due, follow, parse_time
 from rainbow.settings import settings
 
 DAY = timedelta(days=1)

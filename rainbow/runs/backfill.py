@@ -17,7 +17,7 @@ from rainbow.errors import RainbowError, ServiceError, SettingsError
 from rainbow.partitions.assets import REPORT, STEPS
 from rainbow.partitions.dates import PartitionRange
 from rainbow.partitions.plan import Plan, make_plan
-from rainbow.partitions.run import RunResult, run_partitions
+from rainbow.runs.run import RunResult, run_partitions
 from rainbow.settings import settings
 
 Mode = Literal["per-partition", "single-run"]

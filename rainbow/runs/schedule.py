@@ -17,14 +17,14 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Protocol
 
 from rainbow.errors import LockedError, RainbowError
-from rainbow.partitions.backfill import backfill
-from rainbow.partitions.catalogue import write_catalogue
 from rainbow.partitions.dates import PartitionRange
 from rainbow.partitions.ledger import Ledger, one_line
 from rainbow.partitions.locks import Held
 from rainbow.partitions.plan import Plan, look_for_late_rows, make_plan
-from rainbow.partitions.run import RunResult
 from rainbow.partitions.state import Key, states
+from rainbow.runs.backfill import backfill
+from rainbow.runs.catalogue import write_catalogue
+from rainbow.runs.run import RunResult
 from rainbow.settings import settings
 
 LOCK = "schedule"

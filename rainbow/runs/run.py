@@ -14,10 +14,10 @@ from time import perf_counter
 from typing import Any
 
 from rainbow.batch.context import ended_with, last_error, within
-from rainbow.batch.report import DASHBOARDS, render_failed
+from rainbow.batch.report import render_failed
 from rainbow.checks import Check
 from rainbow.errors import CheckError, RainbowError
-from rainbow.partitions.assets import STEPS
+from rainbow.partitions.assets import DASHBOARDS, STEPS
 from rainbow.partitions.dates import PartitionRange
 from rainbow.partitions.ledger import Ledger, one_line
 from rainbow.partitions.locks import holding
