@@ -9,6 +9,8 @@ PYTHON ?=
 ARGS ?=
 
 BIN := .venv/bin
+# a file's tests stay together, as its services do; the long files come first
+PYTEST := $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 # bytecode makes every start faster; images that forbid it mean their own layers
 unexport PYTHONDONTWRITEBYTECODE
 export PLOOMBER_STATS_ENABLED := false
@@ -20,10 +22,10 @@ demo: install ## live through 37 days of a shop and show its reports; about four
 	@$(BIN)/rainbow demo $(ARGS)
 
 test: install ## all tests, on real services
-	@$(BIN)/pytest -n 2 --dist loadgroup $(ARGS)
+	@$(PYTEST) $(ARGS)
 
 soak: install ## the same tests with larger numbers, and the long ones
-	@$(BIN)/pytest -n 2 --dist loadgroup --soak $(ARGS)
+	@$(PYTEST) --soak $(ARGS)
 
 lint: install ## ruff, mypy, sqlfluff and nbstripout: say what is wrong, change nothing
 	@$(BIN)/python tools/lint.py

@@ -26,7 +26,7 @@ from rainbow.settings import PROJECT_ROOT
 from tests.integration.homes import Home, home
 from tests.integration.small_shop import DAY_1, at, open_shop, put, sell
 
-pytestmark = [pytest.mark.services, pytest.mark.xdist_group("bad week")]
+pytestmark = pytest.mark.services
 
 DAYS = [DAY_1 + timedelta(days=n) for n in range(5)]
 RAINBOW = [sys.executable, "-c", "from rainbow.cli import main; main()"]
@@ -38,6 +38,7 @@ class Week:
 
     def __init__(self, home: Home, project: Path) -> None:
         self.home, self.project = home, project
+        project.mkdir()
         for name in ("rainbow", "dbt", "notebooks", "pipeline.yaml", "env.yaml"):
             source = PROJECT_ROOT / name
             if source.is_dir():
@@ -106,13 +107,7 @@ def late_order(week: Week) -> None:
         sell(connection, 99, at(DAYS[1], 20), amount="30.00")
 
 
-@pytest.fixture(scope="module")
-def week(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Week]:
-    with home() as own:
-        yield Week(own, tmp_path_factory.mktemp("bad"))
-
-
-def test_a_failed_check_is_planned_with_what_stands_behind_it(week: Week) -> None:
+def a_failed_check_is_planned_with_what_stands_behind_it(week: Week) -> None:
     for day in DAYS[:2]:
         week.live(day)
         assert week.backfill(last=day).returncode == 0
@@ -126,7 +121,7 @@ def test_a_failed_check_is_planned_with_what_stands_behind_it(week: Week) -> Non
     assert plan["2024-09-03"]["fact_sales"].startswith("failed: check no_sale_is_above_1000 failed: 1 rows at fault")
 
 
-def test_only_failed_does_what_failed_and_takes_the_correction_along(week: Week) -> None:
+def only_failed_does_what_failed_and_takes_the_correction_along(week: Week) -> None:
     with week.shop() as connection:
         put(connection, "orderdetails", 12, at(DAYS[2], 21), amount="20.00")
     plan = week.plan("--only", "failed")
@@ -138,7 +133,7 @@ def test_only_failed_does_what_failed_and_takes_the_correction_along(week: Week)
     assert week.plan("--only", "failed") == {}
 
 
-def test_a_killed_run_is_planned_as_interrupted_and_done_by_only_failed(week: Week) -> None:
+def a_killed_run_is_planned_as_interrupted_and_done_by_only_failed(week: Week) -> None:
     week.live(DAYS[3])
     assert week.backfill(last=DAYS[3]).returncode == 0
     week.live(DAYS[4])
@@ -165,7 +160,7 @@ def _step_runs(week: Week, step: str) -> bool:
         return bool(ledger.execute("select 1 from steps where step = ? and status = 'running'", [step]).fetchone())
 
 
-def test_late_data_are_planned_with_the_later_days_that_show_them(week: Week) -> None:
+def late_data_are_planned_with_the_later_days_that_show_them(week: Week) -> None:
     late_order(week)
     plan = week.plan()
     assert plan["2024-09-02"] == {"lake/orders": "stale: 1 late row in the source", "lake/orderdetails": "stale: 1 late row in the source"}
@@ -178,7 +173,7 @@ def test_late_data_are_planned_with_the_later_days_that_show_them(week: Week) ->
     assert week.plan() == {}
 
 
-def test_a_changed_model_is_made_anew_for_all_days_and_nothing_else_is(week: Week) -> None:
+def a_changed_model_is_made_anew_for_all_days_and_nothing_else_is(week: Week) -> None:
     model = week.project / "dbt/models/batch_views/total_sales.sql"
     model.write_text(model.read_text().replace("count(distinct order_id) as orders", "count(distinct order_id) + 0 as orders"))
     plan = week.plan("--only", "stale")
@@ -189,17 +184,28 @@ def test_a_changed_model_is_made_anew_for_all_days_and_nothing_else_is(week: Wee
     assert week.plan() == {}
 
 
-def test_the_end_is_that_of_a_week_in_which_nothing_went_wrong(week: Week, tmp_path: Path) -> None:
+def a_week_in_which_nothing_goes_wrong(week: Week) -> None:
+    for day in DAYS:
+        week.live(day)
+        if day == DAYS[1]:
+            late_order(week)
+        if day == DAYS[2]:
+            with week.shop() as connection:
+                put(connection, "orderdetails", 12, at(day, 21), amount="20.00")
+        assert week.rainbow("run", str(day)).returncode == 0
+
+
+def test_a_bad_week_is_planned_and_mended_step_by_step_and_ends_as_a_good_one(tmp_path: Path) -> None:
     with home() as own:
-        clean = Week(own, tmp_path)
-        for day in DAYS:
-            clean.live(day)
-            if day == DAYS[1]:
-                late_order(clean)
-            if day == DAYS[2]:
-                with clean.shop() as connection:
-                    put(connection, "orderdetails", 12, at(day, 21), amount="20.00")
-            assert clean.rainbow("run", str(day)).returncode == 0
-        found = clean.contents()
+        bad = Week(own, tmp_path / "bad")
+        a_failed_check_is_planned_with_what_stands_behind_it(bad)
+        only_failed_does_what_failed_and_takes_the_correction_along(bad)
+        a_killed_run_is_planned_as_interrupted_and_done_by_only_failed(bad)
+        late_data_are_planned_with_the_later_days_that_show_them(bad)
+        a_changed_model_is_made_anew_for_all_days_and_nothing_else_is(bad)
+        found = bad.contents()
+    with home() as own:
+        good = Week(own, tmp_path / "good")
+        a_week_in_which_nothing_goes_wrong(good)
+        assert found == good.contents()
     assert all(len(listed) > 1 for listed in found.values())
-    assert week.contents() == found

@@ -22,7 +22,7 @@ from rainbow.settings import PROJECT_ROOT
 from tests.integration.homes import Home
 from tests.stack_keeper import keep
 
-pytestmark = [pytest.mark.services, pytest.mark.xdist_group("pipeline")]
+pytestmark = pytest.mark.services
 
 FIRST, LAST = "2017-11-23", "2017-11-24"
 Digests = dict[str, list[object]]

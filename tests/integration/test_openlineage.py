@@ -21,7 +21,7 @@ from rainbow.source.schema import create_schema
 from tests.integration.homes import Home, home
 from tests.integration.small_shop import DAY_1, DAY_2, at, open_shop, sell
 
-pytestmark = [pytest.mark.services, pytest.mark.xdist_group("lineage")]
+pytestmark = pytest.mark.services
 
 Event = dict[str, Any]
 

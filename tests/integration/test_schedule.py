@@ -25,7 +25,7 @@ from rainbow.source.schema import create_schema
 from tests.integration.homes import Home, home
 from tests.integration.small_shop import at, open_shop, sell
 
-pytestmark = [pytest.mark.services, pytest.mark.xdist_group("schedule")]
+pytestmark = pytest.mark.services
 
 
 @dataclass
@@ -45,15 +45,27 @@ class Shop:
             text=True,
         )
 
-    def sell(self, order: int, day: date) -> None:
+    def sell(self, *days: date) -> None:
+        """An order more on each of these days, which makes them due."""
         with psycopg.connect(self.home.url("postgres"), autocommit=True) as connection:
-            sell(connection, order, at(day))
+            for day in days:
+                (number,) = connection.execute("select max(id) + 1 from orderdetails").fetchone() or (1,)
+                sell(connection, number, at(day))
+
+    def orders(self) -> list[int]:
+        """How many orders ClickHouse has of each day."""
+        answer = self.home.run("query", "--on", "olap", "--format", "csv", "select orders from batch.total_sales order by sales_date")
+        return [int(line) for line in answer.stdout.split()[1:]]
 
     def runs(self) -> list[tuple[date, str]]:
         """Day and status of each run, in the order in which they began."""
         with closing(sqlite3.connect(self.home.path / "ledger.sqlite")) as ledger:
             rows = ledger.execute("select first, status from runs order by started_at").fetchall()
         return [(date.fromisoformat(first), status) for first, status in rows]
+
+    def catch_up(self) -> None:
+        """Let a schedule do what is due."""
+        assert self.home.run("schedule", "--once", "--quiet").returncode == 0
 
     def batch(self) -> str:
         """Who has the lock of batch runs."""
@@ -78,6 +90,7 @@ def shop() -> Iterator[Shop]:
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
 def test_a_signal_in_the_middle_of_a_run_ends_it_cleanly(shop: Shop, number: int, code: int) -> None:
+    shop.sell(shop.days[1])
     process = shop.start()
     begun = time.monotonic()
     while f"process {process.pid}" not in shop.batch():
@@ -94,6 +107,7 @@ def test_a_signal_in_the_middle_of_a_run_ends_it_cleanly(shop: Shop, number: int
 
 
 def test_two_schedules_at_once_run_each_missed_day_once_and_in_order(shop: Shop) -> None:
+    shop.sell(*shop.days[1:])
     before = len(shop.runs())
     both = [shop.start(), shop.start()]
     said = [process.communicate(timeout=300) for process in both]
@@ -103,6 +117,7 @@ def test_two_schedules_at_once_run_each_missed_day_once_and_in_order(shop: Shop)
 
 
 def test_what_is_done_is_not_run_again_and_quiet_prints_nothing(shop: Shop) -> None:
+    shop.catch_up()
     before = shop.runs()
     again = shop.home.run("schedule", "--once", "--quiet")
     assert (again.returncode, again.stdout, again.stderr) == (0, "", "")
@@ -111,6 +126,7 @@ def test_what_is_done_is_not_run_again_and_quiet_prints_nothing(shop: Shop) -> N
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
 def test_a_signal_while_there_is_nothing_to_do_ends_it_at_once(shop: Shop, number: int, code: int) -> None:
+    shop.catch_up()
     process = shop.start("--retries", "1", once=False)
     assert process.stdout
     while "all is done up to" not in (line := process.stdout.readline()):
@@ -123,7 +139,9 @@ def test_a_signal_while_there_is_nothing_to_do_ends_it_at_once(shop: Shop, numbe
 
 
 def test_late_rows_are_restated_and_a_run_by_hand_is_waited_for(shop: Shop) -> None:
-    shop.sell(11, shop.days[1])
+    shop.catch_up()
+    before = shop.orders()
+    shop.sell(shop.days[1])
     by_hand = FileLocks(shop.home.path / "locks").take("batch", "a run by hand")
     assert by_hand
     process = shop.start()
@@ -136,12 +154,12 @@ def test_late_rows_are_restated_and_a_run_by_hand_is_waited_for(shop: Shop) -> N
     by_hand.let_go()
     said, error = process.communicate(timeout=120)
     assert (process.returncode, error) == (0, ""), said
-    answer = shop.home.run("query", "--on", "olap", "--format", "csv", "select orders from batch.total_sales order by sales_date")
-    assert answer.stdout.split()[1:] == ["1", "2", "1"]
+    assert shop.orders() == [before[0], before[1] + 1, before[2]]
 
 
 def test_a_stopped_service_is_a_line_and_the_next_schedule_makes_up_for_it(shop: Shop) -> None:
-    shop.sell(12, shop.days[2])
+    shop.catch_up()
+    shop.sell(shop.days[2])
     shop.home.run("down", "bigquery")
     failed = shop.home.run("schedule", "--once", "--retries", "0", "--quiet")
     assert failed.returncode == 1
