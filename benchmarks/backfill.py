@@ -20,7 +20,7 @@ import tempfile
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
@@ -76,13 +76,15 @@ def timed(seconds: dict[str, float], name: str) -> Iterator[None]:
 
 
 class Steps:
-    """Who is told how a run goes on: seconds by step."""
+    """Who is told how a backfill goes on: seconds by step, and those of each run with the planning before it."""
 
     def __init__(self, seconds: dict[str, float]) -> None:
         self.seconds = seconds
+        self.runs: list[float] = []
+        self.last = self.begun = time.perf_counter()
 
     def begin(self, partitions: object) -> None:
-        self.last = time.perf_counter()
+        self.step("plan")
 
     def step(self, name: str) -> None:
         now = time.perf_counter()
@@ -91,25 +93,43 @@ class Steps:
 
     def end(self, result: object) -> None:
         self.step("the run's end")
+        self.runs.append(self.last - self.begun)
+        self.begun = self.last
+
+    def leave_out(self, name: str, began: float) -> None:
+        """What is not part of the backfill."""
+        now = time.perf_counter()
+        self.seconds[name] += now - began
+        self.last += now - began
+        self.begun += now - began
 
 
-def run(days: PartitionRange, seconds: dict[str, float]) -> float:
-    """What `rainbow backfill` does for these days: plan, run, and the catalogue page; returns its seconds."""
+def run(days: PartitionRange, mode: str, seconds: dict[str, float], live: Callable[[date], None] | None = None) -> list[float]:
+    """What `rainbow backfill` does: plan, run, and write the catalogue; ``live`` is called before each day and not counted.
+
+    Returns the seconds of each run.
+    """
     from rainbow.partitions.plan import look_for_late_rows, make_plan
     from rainbow.runs.backfill import backfill
     from rainbow.runs.catalogue import write_catalogue
 
-    began = time.perf_counter()
-    with timed(seconds, "plan"):
-        late, _ = look_for_late_rows()
-        plan = make_plan(days, late=late)
-    mode = "per-partition" if len(days) == 1 else "single-run"
-    for result in backfill(plan, replan=make_plan, mode=mode, progress=Steps(seconds)):
+    steps = Steps(seconds)
+
+    def before(day: date) -> None:
+        began = time.perf_counter()
+        if live:
+            live(day)
+        steps.leave_out("replay (not counted)", began)
+
+    late, _ = look_for_late_rows()
+    for result in backfill(make_plan(days, late=late), replan=make_plan, mode=mode, progress=steps, before=before):  # type: ignore[arg-type]
         if result.error:
             raise result.error
-    with timed(seconds, "catalogue"):
-        write_catalogue()
-    return time.perf_counter() - began
+        print(f"{result.partitions} {steps.runs[-1]:.1f} s", file=sys.stderr)
+    steps.step("plan")
+    write_catalogue()
+    steps.step("catalogue")
+    return steps.runs
 
 
 def noted(day: date) -> tuple[float, float]:
@@ -171,20 +191,12 @@ def measure(scale: float, count: int, home: Path) -> dict[str, object]:
         # a warehouse's first run lets dbt make its tables, once; that is not what is compared here
         prepare_warehouse()
         per_partition: dict[str, float] = defaultdict(float)
-        by_day: list[float] = []
-        dimensions: list[float] = []
-        own: list[float] = []
         with Memory() as memory:
-            for day in days:
-                with timed(per_partition, "replay (not counted)"):
-                    replay_day(connection, dataset, day)
-                by_day.append(run(PartitionRange(day, day), per_partition))
-                made, steps = noted(day)
-                dimensions.append(made)
-                own.append((by_day[-1] - steps) / NOTEBOOKS)
-                print(f"{day} {by_day[-1]:.1f} s", file=sys.stderr)
+            by_day = run(whole, "per-partition", per_partition, lambda day: replay_day(connection, dataset, day) and None)
             per_partition_peak = dict(memory.peak)
 
+        dimensions, steps = zip(*map(noted, days), strict=True)
+        own = [(taken - worked) / NOTEBOOKS for taken, worked in zip(by_day, steps, strict=True)]
         limits: dict[str, float] = defaultdict(float)
         with timed(limits, "COPY of all tables to nowhere"):
             for table in TABLES:
@@ -205,7 +217,7 @@ def measure(scale: float, count: int, home: Path) -> dict[str, object]:
         "lines": count_rows("orderdetails"),
         "product versions": count_rows("products"),
         "per-partition": {
-            "seconds": round(sum(by_day), 1),
+            "seconds": round(counted(per_partition), 1),
             "by step": rounded(per_partition),
             "day 2": round(by_day[1], 2),
             "last day": round(by_day[-1], 2),
@@ -214,7 +226,7 @@ def measure(scale: float, count: int, home: Path) -> dict[str, object]:
             "outside the steps' work, a notebook": round(median(own), 3),
             "peak MB": rounded(per_partition_peak),
         },
-        "single-run": {"seconds": round(sum(single.values()), 1), "by step": rounded(single), "peak MB": rounded(single_peak)},
+        "single-run": {"seconds": round(counted(single), 1), "by step": rounded(single), "peak MB": rounded(single_peak)},
         "limits": rounded(limits),
     }
 
@@ -230,10 +242,14 @@ def single_run(home: Path, first: str, last: str) -> dict[str, float]:
     with timed(seconds, "extract"):
         extract(whole, lake=Lake(f"file://{home / 'fresh-lake'}"))
     steps: dict[str, float] = defaultdict(float)
-    run(whole, steps)
+    run(whole, "single-run", steps)
     # the days' lake has every version of the products; reading the source against it again is not part of a single run
     steps.pop("extract")
     return {**seconds, **steps}
+
+
+def counted(seconds: dict[str, float]) -> float:
+    return sum(value for name, value in seconds.items() if "not counted" not in name)
 
 
 def rounded(values: dict[str, float]) -> dict[str, float]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
@@ -151,7 +152,10 @@ class Evidence:
 def evidence(partitions: PartitionRange, checks: Sequence[Check] = (), *, client: bigquery.Client | None = None) -> Evidence:
     """Read what the notebook shows of these partitions; ``checks`` are those that were made of the warehouse."""
     client = client or connect()
-    return Evidence(partitions, checks, _counts(client), _fact(client, partitions), _versions(client, partitions))
+    with ThreadPoolExecutor(3) as pool:
+        counts, fact = pool.submit(_counts, client), pool.submit(_fact, client, partitions)
+        versions = pool.submit(_versions, client, partitions)
+        return Evidence(partitions, checks, counts.result(), fact.result(), versions.result())
 
 
 @contextmanager
