@@ -45,6 +45,7 @@ def examine() -> list[Finding]:
         "bigquery": bigquery,
         "clickhouse": clickhouse,
         "lake": lake,
+        "ledger": ledger,
         "kafka": kafka,
     }
     with ThreadPoolExecutor(max_workers=len(checks)) as pool:
@@ -157,6 +158,16 @@ def lake() -> Finding:
     return Finding("lake", f"{url}, files can be written")
 
 
+def ledger() -> Finding:
+    """The ledger: opens, and its tables are there or can be made."""
+    from rainbow.partitions.ledger import Ledger
+
+    url = settings().ledger
+    if settings().ledger_url:
+        reach(url, 5432)
+    return Finding("ledger", f"{len(Ledger(url).days()):,} partitions at {masked(url)}")
+
+
 def kafka() -> Finding:
     """Kafka, if the settings name it: the brokers answer."""
     servers = settings().kafka_servers
@@ -180,6 +191,7 @@ ADVICE = {
     "`gcloud auth application-default login` as a member with the roles BigQuery Data Editor and BigQuery Job User",
     "clickhouse": "check RAINBOW_CLICKHOUSE_URL, its user and its password (or unset it, and `rainbow up`)",
     "lake": "set RAINBOW_LAKE_URL to a folder or bucket where files can be written",
+    "ledger": "set RAINBOW_LEDGER_URL to a database whose user may create tables, or unset it for a file in RAINBOW_HOME",
     "kafka": "start it, or set RAINBOW_KAFKA_SERVERS to host:port of brokers that answer",
 }
 

@@ -234,7 +234,7 @@ def test_doctor_finds_nothing_wrong_with_a_fresh_stack(running: Home) -> None:
     done = running.run("doctor")
     assert done.returncode == 0, done.stdout
     assert [line.split()[:2] for line in done.stdout.splitlines()] == [
-        ["ok", about] for about in ("python", "disk", "files", *SERVICES, "lake", "kafka")
+        ["ok", about] for about in ("python", "disk", "files", *SERVICES, "lake", "ledger", "kafka")
     ]
 
 
@@ -245,14 +245,15 @@ def test_doctor_says_in_a_line_what_is_wrong_and_what_to_do(running: Home) -> No
         "RAINBOW_BIGQUERY_URL": running.url("bigquery").replace("rainbow:", "rainbow:x", 1),
         "RAINBOW_CLICKHOUSE_URL": "http://default:s3cret@127.0.0.1:1",
         "RAINBOW_LAKE_URL": "file:///proc/nothing/here",
+        "RAINBOW_LEDGER_URL": "postgresql://someone:s3cret@127.0.0.1:1/ledger",
         "RAINBOW_KAFKA_SERVERS": "127.0.0.1:1",
     }
     done = running.run("doctor", **wrong)
     (running.path / "stack.env").chmod(0o600)
     assert done.returncode == 1
     lines = {line.split()[1]: line for line in done.stdout.splitlines()}
-    assert len(lines) == len(done.stdout.splitlines()) == 8
-    assert [about for about, line in lines.items() if line.startswith("wrong")] == ["files", *SERVICES, "lake", "kafka"]
+    assert len(lines) == len(done.stdout.splitlines()) == 9
+    assert [about for about, line in lines.items() if line.startswith("wrong")] == ["files", *SERVICES, "lake", "ledger", "kafka"]
     assert "chmod 600" in lines["files"]
     assert "password authentication failed" in lines["postgres"]
     assert "401" in lines["bigquery"]
