@@ -1,0 +1,42 @@
+"""The OpenAPI document: FastAPI's, made to say what this service does. Nothing answers 422, errors are problems, bodies are bounded."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from pydantic.json_schema import models_json_schema
+
+from api.routes import BODIES, problems
+
+REFERENCE = "#/components/schemas/{model}"
+
+
+def document(app: FastAPI, *, with_token: bool) -> None:
+    """Let ``app.openapi()`` give the document, made at its first use."""
+
+    def made() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            app.openapi_schema = _document(app, with_token)
+        return app.openapi_schema
+
+    app.openapi = made  # type: ignore[method-assign]
+
+
+def _document(app: FastAPI, with_token: bool) -> dict[str, Any]:
+    made = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes, tags=app.openapi_tags)
+    _, bodies = models_json_schema([(body, "validation") for body in BODIES], ref_template=REFERENCE)
+    schemas: dict[str, Any] = made.setdefault("components", {}).setdefault("schemas", {})
+    schemas.update(bodies["$defs"])
+    for name in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(name, None)
+    for path, calls in made["paths"].items():
+        for call in calls.values():
+            call["responses"].pop("422", None)
+            call["responses"].update({str(k): v for k, v in problems(*([401] if with_token and path != "/ping" else [])).items()})
+            if with_token and path != "/ping":
+                call["security"] = [{"token": []}]
+    if with_token:
+        made["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+    return made
