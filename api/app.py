@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -25,9 +24,10 @@ from api.middleware import Surrounding, Token
 from api.openapi import document
 from api.problems import ProblemError, invalid_parameters
 from api.retention import keep_forgetting
-from api.routes import NAME, VERSION, order_routes, service_routes
+from api.routes import NAME, VERSION, add_order_routes, add_service_routes
 from api.schemas import order_bytes
 from api.services import OrderService
+from rainbow.serving import end_with_parent
 from rainbow.settings import Settings, settings
 
 DESCRIPTION = """Orders of the Rainbow shop: placed all or nothing, at the prices of the moment.
@@ -45,19 +45,19 @@ def create_app(configuration: Settings | None = None) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         await database.open()
-        forgetting = asyncio.create_task(keep_forgetting(database, chosen.api_key_days))
+        beside = [asyncio.create_task(keep_forgetting(database, chosen.api_key_days)), asyncio.create_task(end_with_parent())]
         try:
             yield
         finally:
-            forgetting.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await forgetting
+            for task in beside:
+                task.cancel()
+            await asyncio.gather(*beside, return_exceptions=True)
             await database.close()
 
     app = FastAPIOffline(title=NAME, version=VERSION, description=DESCRIPTION, lifespan=lifespan, redoc_url=None, redirect_slashes=False)
     metrics = Metrics(database)
-    app.include_router(service_routes(database, metrics))
-    app.include_router(order_routes(OrderController(OrderService(database, order_bytes))))
+    add_order_routes(app, OrderController(OrderService(database, order_bytes)))
+    add_service_routes(app, database, metrics)
     token = chosen.api_token.get_secret_value() if chosen.api_token else None
     if token:
         app.add_middleware(Token, token=token)
@@ -104,7 +104,7 @@ async def _http(request: Request, error: Exception) -> Response:
 
 def _methods(route: Any, request: Request) -> set[str]:
     """The methods of a route, if the request's path is its path; a router answers with those of the first one alone."""
-    return route.methods if isinstance(route, Route) and route.path_regex.match(request.url.path) else set()
+    return (isinstance(route, Route) and route.path_regex.match(request.url.path) and route.methods) or set()
 
 
 async def _database(request: Request, error: Exception) -> Response:

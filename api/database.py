@@ -48,12 +48,88 @@ def statement(name: str, text: str) -> Statement:
 
 
 class Connection(psycopg.AsyncConnection[Any]):
-    """A connection that knows which statements it has prepared."""
+    """A connection that knows which statements it has prepared, and stays known to the loop between its exchanges.
+
+    To be taken out of the loop's list and put in again at each exchange would cost two system calls.
+    """
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.prepared: set[bytes] = set()
         self.loader = Transformer(self)
+        self._loop = asyncio.get_running_loop()
+        self._watched = -1
+        self._answer: asyncio.Future[list[pq.abc.PGresult]] | None = None
+        self._got: list[pq.abc.PGresult] = []
+
+    async def wait(self, *args: Any, **options: Any) -> Any:
+        """Let psycopg itself use the connection: it watches the socket in its own way."""
+        self._unwatch()
+        return await super().wait(*args, **options)
+
+    async def close(self) -> None:
+        """Close the connection."""
+        self._unwatch()
+        await super().close()
+
+    async def answer(self) -> list[pq.abc.PGresult]:
+        """Send what libpq holds and wait, without blocking the loop, for everything up to the pipeline's end.
+
+        Raises psycopg.OperationalError when the connection is lost or nothing comes within ``PATIENCE``.
+        """
+        self._got, self._answer = [], self._loop.create_future()
+        if self._watched < 0:
+            self._watched = self.pgconn.socket
+            self._loop.add_reader(self._watched, self._read)
+        if self.pgconn.flush():
+            self._loop.add_writer(self._watched, self._write)
+        limit = self._loop.call_later(PATIENCE, self._fail, psycopg.OperationalError(f"no answer within {PATIENCE:.0f} s"))
+        try:
+            return await self._answer
+        finally:
+            limit.cancel()
+            self._answer = None
+
+    def _read(self) -> None:
+        pgconn, answer = self.pgconn, self._answer
+        try:
+            pgconn.consume_input()
+            if answer is None or answer.done():
+                # a notice, or the server's farewell
+                if pgconn.status == pq.ConnStatus.BAD:
+                    self._unwatch()
+                return
+            while not pgconn.is_busy():
+                result = pgconn.get_result()
+                if result is None:
+                    continue
+                if result.status == pq.ExecStatus.PIPELINE_SYNC:
+                    answer.set_result(self._got)
+                    return
+                self._got.append(result)
+                if pgconn.status == pq.ConnStatus.BAD:
+                    self._fail(psycopg.errors.error_from_result(result))
+                    return
+        except psycopg.Error as error:
+            self._fail(error)
+
+    def _write(self) -> None:
+        try:
+            if not self.pgconn.flush():
+                self._loop.remove_writer(self._watched)
+        except psycopg.Error as error:
+            self._fail(error)
+
+    def _fail(self, error: psycopg.Error) -> None:
+        self._unwatch()
+        if self._answer and not self._answer.done():
+            self._answer.set_exception(error)
+
+    def _unwatch(self) -> None:
+        if self._watched >= 0:
+            self._loop.remove_reader(self._watched)
+            self._loop.remove_writer(self._watched)
+            self._watched = -1
 
 
 class Session:
@@ -78,39 +154,32 @@ class Session:
         Raises the psycopg.Error of the first statement that failed; those after it were not run. A connection on which the exchange was
         broken off is closed, so that nobody meets the rest of it.
         """
+        connection, pgconn = self.connection, self.connection.pgconn
         queued, self._queued = self._queued, []
+        fresh: list[Statement | None] = []
         try:
-            async with asyncio.timeout(PATIENCE):
-                results = await self._sent(queued)
-        except TimeoutError:
-            await self.connection.close()
-            raise psycopg.OperationalError(f"no answer within {PATIENCE:.0f} s") from None
+            pgconn.enter_pipeline_mode()
+            for wanted, values in queued:
+                if wanted.name not in connection.prepared and wanted not in fresh:
+                    pgconn.send_prepare(wanted.name, wanted.text)
+                    fresh.append(wanted)
+                pgconn.send_query_prepared(wanted.name, values)
+                fresh.append(None)
+            pgconn.pipeline_sync()
+            results = await connection.answer()
+            pgconn.exit_pipeline_mode()
         except BaseException:
-            await self.connection.close()
+            await connection.close()
             raise
         rows: list[list[Row]] = []
-        for (wanted, step), result in zip(_steps(queued, self.connection.prepared), results, strict=False):
+        for prepared, result in zip(fresh, results, strict=True):
             if result.status not in _GOOD:
                 raise psycopg.errors.error_from_result(result)
-            if step == "prepare":
-                self.connection.prepared.add(wanted.name)
+            if prepared:
+                connection.prepared.add(prepared.name)
             else:
                 rows.append(self._loaded(result))
         return rows
-
-    async def _sent(self, queued: list[tuple[Statement, list[bytes | None]]]) -> list[pq.abc.PGresult]:
-        pgconn = self.connection.pgconn
-        pgconn.enter_pipeline_mode()
-        values = iter(queued)
-        for wanted, step in _steps(queued, self.connection.prepared):
-            if step == "prepare":
-                pgconn.send_prepare(wanted.name, wanted.text)
-            else:
-                pgconn.send_query_prepared(wanted.name, next(values)[1])
-        pgconn.pipeline_sync()
-        results = await _Answer(pgconn).results()
-        pgconn.exit_pipeline_mode()
-        return results
 
     def _loaded(self, result: pq.abc.PGresult) -> list[Row]:
         if not result.ntuples:
@@ -118,54 +187,6 @@ class Session:
         loader = self.connection.loader
         loader.set_pgresult(result)
         return loader.load_rows(0, result.ntuples, tuple)
-
-
-class _Answer:
-    """Waits, without blocking the loop, until all is sent and everything up to the pipeline's end has come."""
-
-    def __init__(self, pgconn: pq.abc.PGconn) -> None:
-        self.pgconn = pgconn
-        self.loop = asyncio.get_running_loop()
-        self.done: asyncio.Future[list[pq.abc.PGresult]] = self.loop.create_future()
-        self.got: list[pq.abc.PGresult] = []
-
-    async def results(self) -> list[pq.abc.PGresult]:
-        socket = self.pgconn.socket
-        self.loop.add_reader(socket, self._read)
-        try:
-            if self.pgconn.flush():
-                self.loop.add_writer(socket, self._write)
-            return await self.done
-        finally:
-            self.loop.remove_reader(socket)
-            self.loop.remove_writer(socket)
-
-    def _write(self) -> None:
-        try:
-            if not self.pgconn.flush():
-                self.loop.remove_writer(self.pgconn.socket)
-        except psycopg.Error as error:
-            self._fail(error)
-
-    def _read(self) -> None:
-        try:
-            self.pgconn.consume_input()
-            while not self.done.done() and not self.pgconn.is_busy():
-                result = self.pgconn.get_result()
-                if result is None:
-                    continue
-                if result.status == pq.ExecStatus.PIPELINE_SYNC:
-                    self.done.set_result(self.got)
-                    return
-                self.got.append(result)
-                if self.pgconn.status == pq.ConnStatus.BAD:
-                    raise psycopg.errors.error_from_result(result)
-        except psycopg.Error as error:
-            self._fail(error)
-
-    def _fail(self, error: psycopg.Error) -> None:
-        if not self.done.done():
-            self.done.set_exception(error)
 
 
 class Database:
@@ -203,21 +224,10 @@ class Database:
             await self.pool.putconn(connection)
 
 
-def _steps(queued: list[tuple[Statement, list[bytes | None]]], prepared: set[bytes]) -> list[tuple[Statement, str]]:
-    """What is sent, in order: a statement that the connection has not met is prepared first."""
-    steps, known = [], prepared
-    for wanted, _ in queued:
-        if wanted.name not in known:
-            steps.append((wanted, "prepare"))
-            known = known | {wanted.name}
-        steps.append((wanted, "run"))
-    return steps
-
-
 def _text(value: Parameter) -> bytes | None:
     """A value in PostgreSQL's text format; a sequence of numbers as an array."""
     if value is None:
         return None
     if isinstance(value, list | tuple):
-        return ("{" + ",".join("NULL" if v is None else str(v) for v in value) + "}").encode()
+        return ("{" + ",".join(["NULL" if v is None else str(v) for v in value]) + "}").encode()
     return value.isoformat().encode() if isinstance(value, date) else str(value).encode()

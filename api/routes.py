@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from importlib.metadata import version
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import FastAPI, Path, Query, Request, Response
 
 from api.controllers import ORDERS, OrderController
 from api.database import Database
@@ -17,6 +18,10 @@ from api.schemas import ListQuery, NewOrderBody, OrderAnswer, PageAnswer, Proble
 
 NAME = "Rainbow orders"
 VERSION = version("rainbow-workbench")
+
+# what the document puts together
+SERVICE: list[str | Enum] = ["service"]
+ORDER: list[str | Enum] = ["orders"]
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -60,15 +65,14 @@ _CREATE = {
 }
 
 
-def service_routes(database: Database, metrics: Metrics) -> APIRouter:
+def add_service_routes(app: FastAPI, database: Database, metrics: Metrics) -> None:
     """``/ping``, ``/``, ``/ready`` and ``/metrics``."""
-    router = APIRouter(tags=["service"])
 
-    @router.get("/ping", response_model=StateAnswer, summary="Whether the service is alive")
+    @app.get("/ping", tags=SERVICE, response_model=StateAnswer, summary="Whether the service is alive")
     async def ping() -> Response:
         return _ok()
 
-    @router.get("/ready", response_model=StateAnswer, summary="Whether the database can be reached", responses=problems(503))
+    @app.get("/ready", tags=SERVICE, response_model=StateAnswer, summary="Whether the database can be reached", responses=problems(503))
     async def ready() -> Response:
         async with database.session() as session:
             (there,) = await session.ask(PROBE)
@@ -76,12 +80,13 @@ def service_routes(database: Database, metrics: Metrics) -> APIRouter:
             raise unavailable("the shop's tables are not there: `rainbow seed` makes them", 30)
         return _ok()
 
-    @router.get("/", summary="What this service is")
+    @app.get("/", tags=SERVICE, summary="What this service is")
     async def information() -> ServiceAnswer:
         return ServiceAnswer(name=NAME, version=VERSION, documentation="/docs", openapi="/openapi.json", orders=ORDERS)
 
-    @router.get(
+    @app.get(
         "/metrics",
+        tags=SERVICE,
         summary="Metrics for Prometheus",
         response_class=Response,
         responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}, "description": "Metrics."}},
@@ -89,15 +94,13 @@ def service_routes(database: Database, metrics: Metrics) -> APIRouter:
     async def measured() -> Response:
         return Response(metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
-    return router
 
+def add_order_routes(app: FastAPI, controller: OrderController) -> None:
+    """The three calls of orders. They are looked for in this order, so what is called most stands first."""
 
-def order_routes(controller: OrderController) -> APIRouter:
-    """The three calls of orders."""
-    router = APIRouter(tags=["orders"])
-
-    @router.post(
+    @app.post(
         ORDERS,
+        tags=ORDER,
         status_code=201,
         response_model=OrderAnswer,
         summary="Place an order",
@@ -117,12 +120,13 @@ def order_routes(controller: OrderController) -> APIRouter:
     async def create_order(request: Request) -> Response:
         return await controller.create(request)
 
-    @router.get(ORDERS + "/{id}", response_model=OrderAnswer, summary="An order", responses=problems(400, 404, 500, 503))
+    @app.get(ORDERS + "/{id}", tags=ORDER, response_model=OrderAnswer, summary="An order", responses=problems(400, 404, 500, 503))
     async def get_order(id: Annotated[int, Path(ge=1, le=LARGEST_ID, description="The order's id.", examples=[1])]) -> Response:
         return await controller.get(id)
 
-    @router.get(
+    @app.get(
         ORDERS,
+        tags=ORDER,
         response_model=PageAnswer,
         summary="Orders, the newest first",
         responses={
@@ -132,8 +136,6 @@ def order_routes(controller: OrderController) -> APIRouter:
     )
     async def list_orders(request: Request, query: Annotated[ListQuery, Query()]) -> Response:
         return await controller.select(request, query)
-
-    return router
 
 
 def _ok() -> Response:

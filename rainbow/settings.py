@@ -63,7 +63,7 @@ class Settings(BaseSettings):
     api_cors_origins: str | None = Field(
         None, description="Origins whose pages may call the orders API, https://a,https://b; default: none."
     )
-    api_pool_size: int = Field(10, ge=1, le=200, description="PostgreSQL connections of a process of the orders API, at most.")
+    api_pool_size: int = Field(20, ge=1, le=200, description="PostgreSQL connections of a process of the orders API, at most.")
     api_pool_timeout: float = Field(
         5, gt=0, le=60, description="Seconds that an API call waits for a connection before it is answered 503."
     )

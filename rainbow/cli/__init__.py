@@ -26,9 +26,9 @@ app = typer.Typer(
 
 def main() -> None:
     """Run the command line: a RainbowError is one line on stderr and exit 1, Ctrl-C is exit 130."""
-    from rainbow.cli import data, partitions, runs, stack
+    from rainbow.cli import api, data, partitions, runs, stack
 
-    for module in (stack, data, runs, partitions):
+    for module in (stack, data, runs, partitions, api):
         module.add_to(app)
     _leave(_run())
 
