@@ -45,14 +45,17 @@ def create_app(configuration: Settings | None = None) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         await database.open()
-        beside = [asyncio.create_task(keep_forgetting(database, chosen.api_key_days)), asyncio.create_task(end_with_parent())]
+        # told, not cancelled: to cancel what waits for a connection is not sure to end it
+        stopping = asyncio.Event()
+        forgetting = asyncio.create_task(keep_forgetting(database, chosen.api_key_days, stopping))
+        watching = asyncio.create_task(end_with_parent())
         try:
             yield
         finally:
-            for task in beside:
-                task.cancel()
-            await asyncio.gather(*beside, return_exceptions=True)
+            stopping.set()
+            watching.cancel()
             await database.close()
+            await asyncio.gather(forgetting, watching, return_exceptions=True)
 
     app = FastAPIOffline(title=NAME, version=VERSION, description=DESCRIPTION, lifespan=lifespan, redoc_url=None, redirect_slashes=False)
     metrics = Metrics(database)

@@ -217,11 +217,26 @@ class Database:
     @asynccontextmanager
     async def session(self) -> AsyncIterator[Session]:
         """A connection for a while. Raises psycopg.OperationalError when there is none to be had in time."""
-        connection = await self.pool.getconn()
+        connection = await self.take()
         try:
             yield Session(connection)
         finally:
+            await self.give_back(connection)
+
+    async def take(self) -> Connection:
+        """A connection, to be given back; one whose server has said farewell meanwhile is passed over.
+
+        Raises psycopg.OperationalError (PoolTimeout among them) when there is none to be had in time.
+        """
+        while True:
+            connection = await self.pool.getconn()
+            if connection.pgconn.status == pq.ConnStatus.OK:
+                return connection
             await self.pool.putconn(connection)
+
+    async def give_back(self, connection: Connection) -> None:
+        """End the use of a connection; one that is broken is replaced."""
+        await self.pool.putconn(connection)
 
 
 def _text(value: Parameter) -> bytes | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import orjson
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
@@ -39,4 +40,15 @@ def _document(app: FastAPI, with_token: bool) -> dict[str, Any]:
                 call["security"] = [{"token": []}]
     if with_token:
         made["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
-    return made
+    return _with_titles(made)
+
+
+def _with_titles(made: dict[str, Any]) -> dict[str, Any]:
+    """Name the schemas by their titles, not by the classes that they come from."""
+    schemas = made["components"]["schemas"]
+    titles = {name: schema["title"] for name, schema in schemas.items()}
+    made["components"]["schemas"] = {titles[name]: schema for name, schema in schemas.items()}
+    text = orjson.dumps(made).decode()
+    for name, title in titles.items():
+        text = text.replace(f'"#/components/schemas/{name}"', f'"#/components/schemas/{title}"')
+    return orjson.loads(text)

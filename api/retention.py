@@ -22,14 +22,24 @@ _FORGET = statement(
 )
 
 
-async def keep_forgetting(database: Database, days: int) -> None:
-    """Prepare the table as soon as the database answers, then forget old keys every hour, until cancelled."""
-    while not await _prepared(database):
-        await asyncio.sleep(1)
-    while True:
+_MAKE = [statement(f"make_keys_{n}", text) for n, text in enumerate(MAKE_IDEMPOTENCY_KEYS)]
+
+
+async def keep_forgetting(database: Database, days: int, stopping: asyncio.Event) -> None:
+    """Prepare the table as soon as the database answers, then forget old keys every hour, until told to stop."""
+    while not await _prepared(database) and not await _passed(1, stopping):
+        pass
+    while not stopping.is_set():
         with contextlib.suppress(psycopg.Error):
             await forget(database, days)
-        await asyncio.sleep(HOUR)
+        await _passed(HOUR, stopping)
+
+
+async def _passed(seconds: float, stopping: asyncio.Event) -> bool:
+    """Wait for some seconds, or until told to stop; whether it is to stop."""
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(stopping.wait(), seconds)
+    return stopping.is_set()
 
 
 async def forget(database: Database, days: int) -> int:
@@ -45,8 +55,8 @@ async def _prepared(database: Database) -> bool:
     """Make the table in a shop that was made without it; whether that could be done."""
     try:
         async with database.session() as session:
-            for step in MAKE_IDEMPOTENCY_KEYS:
-                await session.connection.execute(step)
+            for step in _MAKE:
+                await session.ask(step)
     except psycopg.Error:
         return False
     return True

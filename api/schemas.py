@@ -6,12 +6,13 @@ Names are the source's (``payment_id``, ``created_at``) except where the API's c
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.config import JsonDict
 
 from api.cursors import LONGEST
@@ -23,6 +24,16 @@ AnyId = Annotated[int, Field(ge=-LARGEST_ID - 1, le=LARGEST_ID)]
 Money = Annotated[str, Field(pattern=r"^\d{1,18}\.\d{2}$", examples=["21.00"])]
 Price = Annotated[str, Field(pattern=r"^\d{1,14}\.\d{4}$", examples=["10.5000"])]
 Moment = Annotated[datetime, Field(examples=["2024-09-01T12:00:00.000000Z"])]
+
+
+def _written_as_day(value: object) -> object:
+    """Only ``2024-09-01`` is a day: pydantic would also take a number, as seconds since 1970."""
+    if isinstance(value, str) and not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", value):
+        raise ValueError("write the day as 2024-09-01")
+    return value
+
+
+Day = Annotated[date, BeforeValidator(_written_as_day)]
 
 MOST_ORDERS = 100
 
@@ -143,8 +154,8 @@ class ListQuery(BaseModel):
     limit: Annotated[int, Field(ge=1, le=MOST_ORDERS, description="Orders a page.")] = 20
     cursor: Annotated[str | None, Field(max_length=LONGEST, description="Where to go on: `next` of the page before.")] = None
     customer_id: Annotated[int | None, Field(ge=1, le=LARGEST_ID, description="Orders of this customer.")] = None
-    start: Annotated[date | None, Field(alias="from", description="Orders of this day and later.", examples=["2024-09-01"])] = None
-    until: Annotated[date | None, Field(alias="to", description="Orders of this day and earlier.", examples=["2024-09-06"])] = None
+    start: Annotated[Day | None, Field(alias="from", description="Orders of this day and later.", examples=["2024-09-01"])] = None
+    until: Annotated[Day | None, Field(alias="to", description="Orders of this day and earlier.", examples=["2024-09-06"])] = None
 
 
 def order_answer(order: Order) -> dict[str, Any]:

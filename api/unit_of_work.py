@@ -32,7 +32,7 @@ class UnitOfWork:
 
     async def __aenter__(self) -> UnitOfWork:
         """Take a connection; raises psycopg.OperationalError when there is none to be had in time."""
-        self._connection: Connection = await self._database.pool.getconn()
+        self._connection: Connection = await self._database.take()
         self.connected = True
         self._session = Session(self._connection)
         self._session.queue(BEGIN)
@@ -54,4 +54,4 @@ class UnitOfWork:
             if self._connection.pgconn.transaction_status in UNFINISHED:
                 await Session(self._connection).ask(ROLLBACK)
         finally:
-            await self._database.pool.putconn(self._connection)
+            await self._database.give_back(self._connection)

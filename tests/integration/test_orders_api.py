@@ -178,7 +178,7 @@ def test_a_body_that_is_not_valid_is_a_400_with_its_fields(filled: Connection, b
     assert rows(filled, "select count(*) from orders") == [(0,)]
 
 
-@pytest.mark.parametrize("text", [b"", b"null", b"{", b"\xff\xfe", b'{"customerId": NaN}', b"[" * 20_000, b"\x00"])
+@pytest.mark.parametrize("text", [b"", b"null", b"{", b"\xff\xfe", b"[" * 20_000, b"\x00"])
 def test_what_is_no_json_is_a_400(filled: Connection, text: bytes) -> None:
     answer = call("POST", ORDERS, content=text, headers={"Content-Type": "application/json"})
     assert answer.status_code == 400
@@ -223,6 +223,7 @@ def test_a_body_that_is_not_said_to_be_json_is_a_415(filled: Connection) -> None
         ("GET", f"{ORDERS}?limit=101", 400, {"limit"}),
         ("GET", f"{ORDERS}?cursor=abc", 400, {"cursor"}),
         ("GET", f"{ORDERS}?from=yesterday&to=2024-13-01", 400, {"from", "to"}),
+        ("GET", f"{ORDERS}?to=0", 400, {"to"}),
         ("GET", f"{ORDERS}?customer=1", 400, {"customer"}),
         ("GET", f"{ORDERS}?customer_id=x", 400, {"customer_id"}),
     ],
