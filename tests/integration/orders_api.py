@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TypeVar
 
 import httpx
@@ -12,6 +16,7 @@ import psycopg
 
 from api.app import create_app
 from rainbow.settings import Settings, settings
+from rainbow.stack import ports
 from tests.integration.small_shop import BEFORE, open_shop, put
 
 Connection = psycopg.Connection[Any]
@@ -47,6 +52,45 @@ def call(method: str, path: str, configuration: Settings | None = None, **option
 def configured(**changes: Any) -> Settings:
     """The settings of this process, with changes."""
     return settings().model_copy(update=changes)
+
+
+class Server:
+    """The API as `rainbow api` serves it, a process of its own that can be killed and started again on its port."""
+
+    def __init__(self, workers: int = 1) -> None:
+        self.port, self.workers = ports.choose("api", 0, None), workers
+        self.url = f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        words = ["api", "--port", str(self.port), "--workers", str(self.workers)]
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", "from rainbow.cli import main; main()", *words],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+
+    def wait_until_ready(self) -> None:
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                httpx.get(f"{self.url}/ready", timeout=5, trust_env=False).raise_for_status()
+                return
+            except httpx.HTTPError:
+                assert time.monotonic() < deadline
+                threading.Event().wait(0.1)
+
+
+@contextmanager
+def served(workers: int = 1) -> Iterator[Server]:
+    """A server that is ready; it is asked to stop at the end, and does."""
+    server = Server(workers)
+    server.start()
+    try:
+        server.wait_until_ready()
+        yield server
+    finally:
+        server.process.terminate()
+        assert server.process.wait(30) == 0
 
 
 def fill(connection: Connection) -> None:

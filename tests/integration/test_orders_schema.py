@@ -5,19 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
-from urllib.error import URLError
-from urllib.request import urlopen
 
 import psycopg
 import pytest
 
-from rainbow.stack import ports
-from tests.integration.orders_api import fill
+from tests.integration.orders_api import fill, served
 
 pytestmark = pytest.mark.services
 
@@ -34,26 +29,8 @@ def address(small_shop: psycopg.Connection[Any]) -> Iterator[str]:
     """Where the API is served, as a process of its own."""
     fill(small_shop)
     small_shop.execute("update inventories set quantity = 1000000")
-    port = ports.choose("api", 0, None)
-    command = [sys.executable, "-c", "from rainbow.cli import main; main()", "api", "--port", str(port)]
-    serving = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        wait_for(f"http://127.0.0.1:{port}/ready")
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        serving.terminate()
-        assert serving.wait(30) == 0
-
-
-def wait_for(url: str) -> None:
-    deadline = time.monotonic() + 30
-    while True:
-        try:
-            urlopen(url, timeout=5).close()
-            return
-        except (URLError, OSError):
-            assert time.monotonic() < deadline
-            threading.Event().wait(0.1)
+    with served() as server:
+        yield server.url
 
 
 def test_a_thousand_calls_that_schemathesis_makes_up_are_answered_as_the_document_says(
@@ -62,7 +39,7 @@ def test_a_thousand_calls_that_schemathesis_makes_up_are_answered_as_the_documen
     (tmp_path / "schemathesis.toml").write_text(CONFIGURATION)
     report = tmp_path / "calls.har"
     command = [Path(sys.executable).parent / "schemathesis", "--config-file", tmp_path / "schemathesis.toml", "run"]
-    options = ["--phases", "examples,coverage,fuzzing", "--checks", "all", "--max-examples", str(sized(400, 2000)), "--seed", "1"]
+    options = ["--phases", "examples,coverage,fuzzing", "--checks", "all", "--max-examples", str(sized(330, 2000)), "--seed", "1"]
     asked = subprocess.run(
         [*command, f"{address}/openapi.json", *options, "--no-color", "--workers", "2", "--report", "har", "--report-har-path", report],
         cwd=tmp_path,
