@@ -1,8 +1,9 @@
-"""The application: settings, pool, layers and middleware put together. ``create_app`` is what uvicorn is given."""
+"""The application: settings, pool, layers and middleware put together. ``served`` is what uvicorn is given."""
 
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -34,6 +35,18 @@ DESCRIPTION = """Orders of the Rainbow shop: placed all or nothing, at the price
 
 Money is text (`"21.00"`), times are UTC, errors are problems of RFC 9457.
 """
+
+
+def served() -> FastAPI:
+    """The application as a server process has it: what is there now is for good, so the garbage collector need not look at it again.
+
+    An order makes a few hundred objects that die young; looking through all of FastAPI's for them took a sixth of its time.
+    """
+    app = create_app()
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
+    return app
 
 
 def create_app(configuration: Settings | None = None) -> FastAPI:

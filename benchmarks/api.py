@@ -355,7 +355,10 @@ def measure(home: Path, arguments: argparse.Namespace) -> dict[str, Any]:
                 wait_for(port)
                 watched = {"API": [psutil.Process(api.pid)], "PostgreSQL": [postmaster]}
                 for kind in ("POST", "GET"):
-                    say(f"{kind} API, {workers} workers, {connections}", load(kind, port, connections, arguments.seconds, 1000, watched))
+                    say(
+                        f"{kind} API, {workers} {'worker' if workers == 1 else 'workers'}, {connections}",
+                        load(kind, port, connections, arguments.seconds, 1000, watched),
+                    )
             finally:
                 api.send_signal(signal.SIGTERM)
                 api.wait(20)

@@ -38,6 +38,7 @@ def serve(factory: str, *, host: str, port: int, workers: int) -> None:
         access_log=False,
         log_config=None,
         server_header=False,
+        proxy_headers=False,
         timeout_graceful_shutdown=GRACE,
         backlog=_BACKLOG,
     )

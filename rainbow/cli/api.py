@@ -35,7 +35,7 @@ def api(
     chosen = settings()
     chosen.url_of("postgres")
     serve(
-        "api.app:create_app",
+        "api.app:served",
         host=chosen.api_host if host is None else host,
         port=chosen.api_port if port is None else port,
         workers=chosen.api_workers if workers is None else workers,
