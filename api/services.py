@@ -37,6 +37,9 @@ CENT = Decimal("0.01")
 # what a deadlock, a lost connection before the commit, or a key that another request has just used are given
 ATTEMPTS = 4
 
+# how a lost connection shows itself: without a word, or with the server's farewell
+LOST = (None, errors.AdminShutdown.sqlstate, errors.CrashShutdown.sqlstate, errors.CannotConnectNow.sqlstate)
+
 
 class OrderRefusedError(Exception):
     """An order that is not placed; nothing has changed."""
@@ -168,7 +171,7 @@ class OrderService:
                 if attempt == ATTEMPTS:
                     raise
             except psycopg.OperationalError as error:
-                if attempt == ATTEMPTS or work.committing or not work.connected or error.sqlstate == errors.QueryCanceled.sqlstate:
+                if attempt == ATTEMPTS or work.committing or not work.connected or error.sqlstate not in LOST:
                     raise
         raise AssertionError("unreachable")
 

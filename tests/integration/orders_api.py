@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
@@ -57,16 +59,17 @@ def configured(**changes: Any) -> Settings:
 class Server:
     """The API as `rainbow api` serves it, a process of its own that can be killed and started again on its port."""
 
-    def __init__(self, workers: int = 1) -> None:
-        self.port, self.workers = ports.choose("api", 0, None), workers
+    def __init__(self, workers: int = 1, log: Path | None = None) -> None:
+        self.port, self.workers, self.log = ports.choose("api", 0, None), workers, log
         self.url = f"http://127.0.0.1:{self.port}"
 
-    def start(self) -> None:
+    def start(self, **environment: str) -> None:
         words = ["api", "--port", str(self.port), "--workers", str(self.workers)]
         self.process = subprocess.Popen(
             [sys.executable, "-c", "from rainbow.cli import main; main()", *words],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
+            env={**os.environ, **environment},
+            stdout=self.log.open("wb") if self.log else subprocess.DEVNULL,
+            stderr=subprocess.STDOUT,
         )
 
     def wait_until_ready(self) -> None:

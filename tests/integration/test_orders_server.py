@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import random
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from datetime import date
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import psutil
@@ -32,6 +36,7 @@ Connection = psycopg.Connection[Any]
 
 pytestmark = pytest.mark.services
 
+TOKEN = "a-token-of-this-test"
 FIRST = date(2024, 8, 1)
 SMALL = open_dataset("synthetic", 1, 0.001)
 
@@ -83,6 +88,41 @@ def test_two_workers_count_together(small_shop: Connection) -> None:
             assert httpx.get(f"{server.url}/ping").status_code == 200
         text = httpx.get(f"{server.url}/metrics").text
     assert 'rainbow_api_requests_total{method="GET",route="/ping",status="200"} 20.0' in text
+
+
+def test_the_log_is_json_with_a_line_a_call_and_no_secret(small_shop: Connection, tmp_path: Path) -> None:
+    fill(small_shop)
+    small_shop.execute("alter table orders rename column payment_id to paid_by")
+    server = Server(log=tmp_path / "log")
+    server.start(RAINBOW_API_TOKEN=TOKEN)
+    try:
+        deadline = time.monotonic() + 30
+        while "docs" not in (tmp_path / "log").read_text() or not answers(f"{server.url}/ping"):
+            assert time.monotonic() < deadline
+            threading.Event().wait(0.1)
+        headers = {"Authorization": f"Bearer {TOKEN}", "Idempotency-Key": "a-key-of-mine", "X-Request-Id": "mine-1"}
+        assert httpx.post(server.url + ORDERS, json=order((1, 1)), headers=headers).status_code == 500
+        assert httpx.get(server.url + ORDERS, headers={"Authorization": "Bearer wrong-and-secret"}).status_code == 401
+    finally:
+        server.process.terminate()
+        server.process.wait(30)
+    text = (tmp_path / "log").read_text()
+    address, *lines = text.splitlines()
+    assert address.startswith(server.url)
+    calls = [one for one in map(json.loads, lines) if one["event"] == "call" and one["path"] == ORDERS]
+    assert [(c["method"], c["status"]) for c in calls] == [("POST", 500), ("GET", 401)]
+    assert calls[0]["request_id"] == "mine-1"
+    password = urlsplit(os.environ["RAINBOW_POSTGRES_URL"]).password
+    assert password
+    for secret in (TOKEN, "wrong-and-secret", "a-key-of-mine", password):
+        assert secret not in text
+
+
+def answers(url: str) -> bool:
+    try:
+        return httpx.get(url, timeout=5, trust_env=False).is_success
+    except httpx.HTTPError:
+        return False
 
 
 # a day through the API
