@@ -22,7 +22,7 @@ from api.controllers import OrderController, of_database
 from api.database import Database
 from api.metrics import Metrics
 from api.middleware import Surrounding, Token
-from api.openapi import document
+from api.openapi import document, illustrate
 from api.problems import ProblemError, invalid_parameters
 from api.retention import keep_forgetting
 from api.routes import NAME, VERSION, add_order_routes, add_service_routes
@@ -62,13 +62,14 @@ def create_app(configuration: Settings | None = None) -> FastAPI:
         stopping = asyncio.Event()
         forgetting = asyncio.create_task(keep_forgetting(database, chosen.api_key_days, stopping))
         watching = asyncio.create_task(end_with_parent())
+        illustrating = asyncio.create_task(illustrate(app, database, stopping))
         try:
             yield
         finally:
             stopping.set()
             watching.cancel()
             await database.close()
-            await asyncio.gather(forgetting, watching, return_exceptions=True)
+            await asyncio.gather(forgetting, watching, illustrating, return_exceptions=True)
 
     app = FastAPIOffline(title=NAME, version=VERSION, description=DESCRIPTION, lifespan=lifespan, redoc_url=None, redirect_slashes=False)
     metrics = Metrics(database)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from typing import Any
 
 import orjson
+import psycopg
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
+from api.database import Database
+from api.repositories import EXAMPLE
 from api.routes import BODIES, problems
 
 REFERENCE = "#/components/schemas/{model}"
@@ -23,6 +28,20 @@ def document(app: FastAPI, *, with_token: bool) -> None:
         return app.openapi_schema
 
     app.openapi = made  # type: ignore[method-assign]
+
+
+async def illustrate(app: FastAPI, database: Database, stopping: asyncio.Event) -> None:
+    """Let the document's example be an order that this shop can place, as soon as it has something to sell; until told to stop."""
+    while not stopping.is_set():
+        with contextlib.suppress(psycopg.Error):
+            async with database.session() as session:
+                ((customer, payment, product),) = await session.ask(EXAMPLE)
+            if None not in (customer, payment, product):
+                example = {"customerId": customer, "payment_id": payment, "products": [{"productId": product, "quantity": 2}]}
+                app.openapi()["components"]["schemas"]["NewOrder"]["examples"] = [example]
+                return
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stopping.wait(), 5)
 
 
 def _document(app: FastAPI, with_token: bool) -> dict[str, Any]:

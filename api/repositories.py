@@ -79,6 +79,15 @@ _MEMBERS = statement(
 
 PROBE = statement("probe", "select to_regclass('orders') is not null, to_regclass('idempotency_keys') is not null")
 
+# by the keys' indexes, so that it costs nothing in a large shop
+EXAMPLE = statement(
+    "example",
+    """
+    select (select min(id) from customers), (select max(id) from payments),
+        (select product_id from inventories where quantity > 1 order by id limit 1)
+    """,
+)
+
 _ONE = statement(
     "one_order",
     """

@@ -27,8 +27,8 @@ _MAKE = [statement(f"make_keys_{n}", text) for n, text in enumerate(MAKE_IDEMPOT
 
 async def keep_forgetting(database: Database, days: int, stopping: asyncio.Event) -> None:
     """Prepare the table as soon as the database answers, then forget old keys every hour, until told to stop."""
-    while not await _prepared(database) and not await _passed(1, stopping):
-        pass
+    while not stopping.is_set() and not await _prepared(database):
+        await _passed(1, stopping)
     while not stopping.is_set():
         with contextlib.suppress(psycopg.Error):
             await forget(database, days)

@@ -59,7 +59,6 @@ _CREATE = {
             "required": False,
             "description": "The same key and body give the same answer, however often they are sent; see docs/api.md.",
             "schema": {"type": "string", "pattern": "^[\\x21-\\x7e]{1,255}$"},
-            "examples": {"none": {"summary": "without", "value": ""}},
         }
     ],
 }
