@@ -39,7 +39,7 @@ def test_a_thousand_calls_that_schemathesis_makes_up_are_answered_as_the_documen
     (tmp_path / "schemathesis.toml").write_text(CONFIGURATION)
     report = tmp_path / "calls.har"
     command = [Path(sys.executable).parent / "schemathesis", "--config-file", tmp_path / "schemathesis.toml", "run"]
-    options = ["--phases", "examples,coverage,fuzzing", "--checks", "all", "--max-examples", str(sized(500, 3000)), "--seed", "1"]
+    options = ["--phases", "examples,coverage,fuzzing", "--checks", "all", "--max-examples", str(sized(400, 3000)), "--seed", "1"]
     asked = subprocess.run(
         [*command, f"{address}/openapi.json", *options, "--no-color", "--workers", "2", "--report", "har", "--report-har-path", report],
         cwd=tmp_path,
