@@ -142,8 +142,9 @@ def _post(day: date, url: str | None, rate: float | None, speed: float | None, a
     token = settings().api_token
 
     def show(posted: Posted) -> None:
-        if posted.orders % 500 == 0:
-            console.print(f"{posted.orders:>7,} of {len(orders):,} orders  {posted.seconds:7.1f} s")
+        answered = len(posted.took) + posted.failed
+        if answered % 500 == 0:
+            console.print(f"{answered:>7,} of {len(orders):,} orders  {posted.seconds:7.1f} s")
 
     done = asyncio.run(
         post(
