@@ -68,6 +68,19 @@ class Settings(BaseSettings):
     bigquery_port: Port = Field(0, description="Port of the local BigQuery stand-in; 0: any free port, kept from then on.")
     clickhouse_port: Port = Field(0, description="Port of the local ClickHouse; 0: any free port, kept from then on.")
 
+    api_host: str = Field("127.0.0.1", description="Address that the orders API listens on.")
+    api_port: Port = Field(8000, description="Port of the orders API.")
+    api_workers: int = Field(1, ge=1, le=64, description="Processes of the orders API.")
+    api_token: SecretStr | None = Field(None, min_length=16, description="Token that every call of the orders API but /ping must bring.")
+    api_cors_origins: str | None = Field(
+        None, description="Origins whose pages may call the orders API, https://a,https://b; default: none."
+    )
+    api_pool_size: int = Field(20, ge=1, le=200, description="PostgreSQL connections of a process of the orders API, at most.")
+    api_pool_timeout: float = Field(
+        5, gt=0, le=60, description="Seconds that an API call waits for a connection before it is answered 503."
+    )
+    api_key_days: int = Field(7, ge=1, le=3650, description="Days that the API keeps idempotency keys and their answers.")
+
     currency: str = Field(
         "USD", pattern=r"^[A-Z]{3}$", description="Currency of the shop's money, as an ISO 4217 code; used in labels only."
     )
@@ -88,12 +101,12 @@ class Settings(BaseSettings):
         return self.home / "stack.env"
 
     def without_secrets(self, text: str) -> str:
-        """The text with each password of the settings' URLs replaced by three stars; for what goes to a log or a screen."""
+        """The text with the API's token and each password of the settings' URLs replaced by three stars; for what goes to a log or a screen."""
         for url in (self.postgres_url, self.bigquery_url, self.clickhouse_url, self.ledger_url, self.openlineage_url):
             password = urlsplit(url.get_secret_value()).password if url else None
             if password:
                 text = text.replace(password, "***").replace(unquote(password), "***")
-        return text
+        return text.replace(self.api_token.get_secret_value(), "***") if self.api_token else text
 
     def url_of(self, service: str) -> str:
         """The URL of ``postgres``, ``bigquery`` or ``clickhouse``, password included.

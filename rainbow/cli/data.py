@@ -48,6 +48,14 @@ can be interrupted at any time.
 \b
   rainbow replay --until 2017-11-23    one day
   rainbow replay --until 2017-12-29    37 days
+
+With --through-api the orders of that one day are posted to the orders API
+instead, which sets prices, takes stock, and gives them the instant of now, so
+they are sales of today. It posts a day that is in already, since its customers
+and products must be there. Posted again, nothing is doubled.
+\b
+  rainbow replay --until 2017-11-23 --through-api --rate 50
+  rainbow replay --until 2017-11-23 --through-api --speed 60
 """
 
 
@@ -82,10 +90,21 @@ def seed(
 
 def replay(
     until: Annotated[str, typer.Option(metavar="DAY", help="The last day to replay, e.g. 2017-12-29.")],
+    through_api: Annotated[bool, typer.Option("--through-api", help="Post that day's orders to the API, as orders of now.")] = False,
+    url: Annotated[str | None, typer.Option(help="The API's address; default: RAINBOW_API_HOST and _PORT.")] = None,
+    rate: Annotated[float | None, typer.Option(min=0.01, help="Orders a second; default: as fast as they are answered.")] = None,
+    speed: Annotated[float | None, typer.Option(min=0.01, help="Times as fast as they were placed: 60 is a day in 24 minutes.")] = None,
+    at_a_time: Annotated[int, typer.Option("--at-a-time", min=1, max=256, help="Orders under way at most.")] = 16,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing when all is well.")] = False,
 ) -> None:
     """Live through days; see ``_REPLAY_HELP``."""
     from rainbow import datasets
+
+    if through_api:
+        _post(_day(until, "--until"), url, rate, speed, at_a_time, quiet)
+        return
+    if url or rate or speed:
+        raise DataError("--url, --rate and --speed are for --through-api: add it")
 
     console = Console(quiet=quiet, soft_wrap=True, highlight=False)
     last = _day(until, "--until")
@@ -103,6 +122,51 @@ def replay(
             )
         else:
             console.print(f"{last} is in already (the shop is at the end of {datasets.replay_state(connection).done}): nothing to do")
+
+
+def _post(day: date, url: str | None, rate: float | None, speed: float | None, at_a_time: int, quiet: bool) -> None:
+    import asyncio
+
+    from rainbow import datasets
+    from rainbow.datasets.posting import Posted, baskets, post
+    from rainbow.settings import settings
+
+    if rate and speed:
+        raise DataError("--rate and --speed are two ways to say the same: give one of them")
+    with _shop() as connection:
+        state = datasets.replay_state(connection)
+    if not state.start <= day <= state.done:
+        raise DataError(f"{day} is not in yet, so its customers and products are not all there: `rainbow replay --until {day}` first")
+    orders = baskets(datasets.open_dataset(state.dataset, state.seed, state.scale), day, state.start)
+    console = Console(quiet=quiet, soft_wrap=True, highlight=False)
+    token = settings().api_token
+
+    def show(posted: Posted) -> None:
+        answered = len(posted.took) + posted.failed
+        if answered % 500 == 0:
+            console.print(f"{answered:>7,} of {len(orders):,} orders  {posted.seconds:7.1f} s")
+
+    done = asyncio.run(
+        post(
+            orders,
+            url or f"http://{settings().api_host}:{settings().api_port}",
+            token=token.get_secret_value() if token else None,
+            rate=rate,
+            speed=speed,
+            at_a_time=at_a_time,
+            on_progress=show,
+        )
+    )
+    console.print(
+        f"{day}: {done.orders:,} orders in {done.seconds:.1f} s ({done.orders / done.seconds if done.seconds else 0:,.0f}/s, "
+        f"p50 {done.milliseconds(0.5):.0f} ms, p99 {done.milliseconds(0.99):.0f} ms)"
+    )
+    refused = "".join(f", {count:,} {kind}" for kind, count in done.refused.most_common())
+    console.print(
+        f"{done.placed:,} placed, {done.known:,} known from before, {done.refused.total():,} refused{refused}, {done.failed:,} without an answer"
+    )
+    if done.failed:
+        raise typer.Exit(1)
 
 
 @contextmanager

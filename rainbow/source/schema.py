@@ -21,15 +21,32 @@ Connection = psycopg.Connection[Any]
 CLOCK = "rainbow.clock"
 
 # Foreign keys that are looked up from their parent's side: an order's lines, a customer's orders, a product's stock, and the lines
-# that keep a product from being deleted. The other parents are few, and an index would cost each write and save nothing.
+# that keep a product from being deleted. The other parents are few, and an index would cost each write and save nothing. Orders are
+# listed newest first, all or a customer's, and a page is found by where the one before it ended.
 INDEXED: tuple[tuple[str, str], ...] = (
     ("inventories", "product_id"),
-    ("orders", "customer_id"),
+    ("orders", "created_at, id"),
+    ("orders", "customer_id, created_at, id"),
     ("orderdetails", "order_id"),
     ("orderdetails", "product_id"),
 )
 
+IDEMPOTENCY_KEYS: dict[str, str] = {"key": "text", "fingerprint": "text", "answer": "text", "created_at": "timestamptz"}
+
 DELETIONS: dict[str, str] = {"table_name": "text", "row_id": "bigint", "deleted_at": "timestamptz"}
+
+# The API's idempotency keys and the answers they were given, kept in the order's own transaction. None of the shop's tables: not in
+# the lake, and no foreign key, so that it never keeps an order from being deleted. Its age is looked up in the order of writing.
+MAKE_IDEMPOTENCY_KEYS: tuple[str, ...] = (
+    "create table if not exists idempotency_keys ("
+    + ", ".join(f"{n} {t} not null" for n, t in IDEMPOTENCY_KEYS.items())
+    + ", primary key (key))",
+    "create index if not exists idempotency_keys_created_at_idx on idempotency_keys using brin (created_at)",
+    "comment on table idempotency_keys is 'Keys of the API''s requests, what their bodies were, and the answers they were given.'",
+)
+
+# What the schema has beside the shop's tables.
+_BESIDE = {"deletions": DELETIONS, "idempotency_keys": IDEMPOTENCY_KEYS}
 
 _FULL_TYPE = {"timestamptz": "timestamp with time zone"}
 
@@ -50,6 +67,8 @@ def create_schema(connection: Connection) -> None:
     connection.execute("create table if not exists deletions (" + ", ".join(f"{n} {t} not null" for n, t in DELETIONS.items()) + ")")
     connection.execute("comment on table deletions is 'Which row of which table was deleted, and when; filled by a trigger.'")
     connection.execute("create index if not exists deletions_deleted_at_idx on deletions (deleted_at)")
+    for statement in MAKE_IDEMPOTENCY_KEYS:
+        connection.execute(statement)
     connection.execute(_RECORD_DELETION)
     for table in TABLES:
         for statement in _settings_of(table):
@@ -62,17 +81,17 @@ def drop_schema(connection: Connection) -> None:
     connection.execute("set local client_min_messages = warning")
     for table in reversed(TABLES):
         connection.execute(f"drop table if exists {table.name} cascade")
-    connection.execute("drop table if exists deletions")
+    connection.execute("drop table if exists deletions, idempotency_keys")
     connection.execute("drop function if exists record_deletion()")
 
 
 def empty_schema(connection: Connection) -> None:
-    """Remove all rows, the record of deletes too, and start the ids again. The tables stay, so what publishes them stays right.
+    """Remove all rows, the record of deletes and the API's keys too, and start the ids again.
 
-    Rows of other tables that reference them, such as the API's idempotency keys, go with them.
+    The tables stay, so what publishes them stays right. Rows of other tables that reference them go with them.
     """
     connection.execute("set local client_min_messages = warning")
-    connection.execute(f"truncate {', '.join(t.name for t in TABLES)}, deletions restart identity cascade")
+    connection.execute(f"truncate {', '.join(t.name for t in TABLES)}, deletions, idempotency_keys restart identity cascade")
 
 
 def first_filled(connection: Connection) -> str | None:
@@ -139,12 +158,12 @@ def check_columns(connection: Connection) -> None:
     Raises DataError, naming table and column, for a column that is missing, of another type, unknown, or a relation that is no table.
     """
     found: dict[str, dict[str, str]] = {}
-    for name, kind, column, type_ in connection.execute(_COLUMNS_THAT_ARE, [[*BY_NAME, "deletions"]]):
+    for name, kind, column, type_ in connection.execute(_COLUMNS_THAT_ARE, [[*BY_NAME, *_BESIDE]]):
         if kind not in ("r", "p"):
             raise DataError(f"{name} exists and is not a table, so the schema cannot be made here: use another database, or rename it")
         found.setdefault(name, {})[column] = type_
     for name, columns in found.items():
-        wanted = DELETIONS if name == "deletions" else {c.name: c.type for c in BY_NAME[name].columns}
+        wanted = _BESIDE.get(name) or {c.name: c.type for c in BY_NAME[name].columns}
         for column, type_ in wanted.items():
             if column not in columns:
                 raise DataError(
@@ -182,7 +201,7 @@ def _indexes() -> Iterator[tuple[str, str, str]]:
     for table in TABLES:
         yield f"{table.name}_updated_at_idx", table.name, "updated_at"
     for table_name, column in INDEXED:
-        yield f"{table_name}_{column}_idx", table_name, column
+        yield f"{table_name}_{column.replace(', ', '_')}_idx", table_name, column
 
 
 def _settings_of(table: Table) -> Iterator[str]:
