@@ -15,7 +15,8 @@
     from {{ this }} as e
     inner join {{ ref('touched_members') }} as m
         on m.dimension = '{{ dimension }}' and e.{{ id }} = m.member_id
-    where e.valid_to_at is null or e.valid_to_at >= m.from_at
+    where e.valid_to_at is null
+        or (e.valid_to_at >= m.from_at and e.valid_to_at >= (select min(from_at) from {{ ref('touched_members') }} where dimension = '{{ dimension }}'))
     union all
     select e.*, true as in_scope
     from {{ this }} as e
@@ -44,6 +45,7 @@ observed as (
     from {{ this }} as e
     inner join touched on e.{{ id }} = touched.member_id
     where e.valid_from_at < touched.from_at and e.valid_to_at >= touched.from_at
+        and e.valid_to_at >= (select min(from_at) from touched)
     union all
     select
         o.{{ id }}, o.updated_at as seen_at, o.lsn, o.is_deleted,
@@ -51,6 +53,7 @@ observed as (
     from {{ ref('stg_' ~ dimension) }} as o
     inner join touched on o.{{ id }} = touched.member_id
     where o.updated_at >= touched.from_at
+        and o.partition_date >= (select extract(date from min(from_at)) from touched)
 ),
 
 {#- the same content at the same instant, seen again, is one event -#}

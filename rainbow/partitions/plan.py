@@ -39,7 +39,6 @@ class Plan:
     partitions: PartitionRange
     planned: tuple[Planned, ...]
     under_way: tuple[date, ...] = ()
-    note: str = ""
     _by_day: dict[date, list[Planned]] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
