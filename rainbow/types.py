@@ -1,4 +1,4 @@
-"""One type, three dialects: what a PostgreSQL type of ``rainbow.source.tables`` is in Arrow and in BigQuery."""
+"""One type, four dialects: what a PostgreSQL type of ``rainbow.source.tables`` is in Arrow, in BigQuery and in ClickHouse."""
 
 from __future__ import annotations
 
@@ -30,3 +30,17 @@ def bigquery_type(postgres: str) -> str:
     return {"bigint": "INT64", "integer": "INT64", "text": "STRING", "boolean": "BOOL", "date": "DATE", "timestamptz": "TIMESTAMP"}[
         postgres
     ]
+
+
+def clickhouse_type(postgres: str) -> str:
+    """The ClickHouse type of a column in the mirror, without its nullability."""
+    if postgres.startswith("numeric"):
+        return postgres.replace("numeric", "Decimal")
+    return {
+        "bigint": "Int64",
+        "integer": "Int64",
+        "text": "String",
+        "boolean": "Bool",
+        "date": "Date32",
+        "timestamptz": "DateTime64(6, 'UTC')",
+    }[postgres]

@@ -1,0 +1,51 @@
+"""The mirror's tables in ClickHouse, derived from the source's declaration.
+
+A source table has two. ``mirror.<table>`` has a row for each key, the newest (``select ... final where not _deleted``);
+``mirror.<table>_history`` has every version that was seen, deletes included. Both are told apart by the change's position in
+the log, which grows with each change of a row, so an event that comes twice is there once. The second is filled from what is
+inserted into the first, in the same insert.
+"""
+
+from __future__ import annotations
+
+from rainbow.source.tables import Table
+from rainbow.types import clickhouse_type
+
+# beside the source's columns: the change's position in the log (bytes), whether it is a delete, its transaction's id (32 bits, as
+# it travels), when that was committed, and whether the row comes from the mirror's initial snapshot
+OWN_COLUMNS: dict[str, str] = {
+    "_lsn": "UInt64",
+    "_deleted": "UInt8",
+    "_txid": "UInt32",
+    "_committed_at": "DateTime64(3, 'UTC')",
+    "_snapshot": "UInt8",
+}
+
+# One row for each initial snapshot that the mirror saw: its position, the id of its transaction (whatever it sees has a lower one),
+# when the mirror had all of it (NULL: not yet). The newest is the one that counts.
+SNAPSHOTS = """
+create table if not exists mirror._snapshots (
+    lsn UInt64, txid UInt32, completed_at Nullable(DateTime64(3, 'UTC')), noted_at DateTime64(6, 'UTC') default now64(6)
+) engine = ReplacingMergeTree(noted_at) order by lsn
+"""
+
+
+def columns(table: Table) -> dict[str, str]:
+    """The source's columns of a mirror table, with their ClickHouse types."""
+    return {c.name: f"Nullable({kind})" if c.nullable else kind for c in table.columns for kind in (clickhouse_type(c.type),)}
+
+
+def create(name: str, key: str, columns: dict[str, str]) -> tuple[str, ...]:
+    """The statements that make a table, its history, and what fills the history; harmless where they are there."""
+    every = ", ".join(f"`{column}` {type_}" for column, type_ in {**columns, **OWN_COLUMNS}.items())
+    return (
+        f"create table if not exists mirror.`{name}` ({every}) engine = ReplacingMergeTree(_lsn, _deleted) order by `{key}`",
+        f"create table if not exists mirror.`{name}_history` ({every}) engine = ReplacingMergeTree(_lsn) order by (`{key}`, _lsn)",
+        f"create materialized view if not exists mirror.`{name}_to_history` to mirror.`{name}_history` as select * from mirror.`{name}`",
+    )
+
+
+def create_all(tables: tuple[Table, ...]) -> tuple[str, ...]:
+    """The statements that make the database ``mirror`` with all of its declared tables."""
+    made = (create(table.name, table.key, columns(table)) for table in tables)
+    return ("create database if not exists mirror", SNAPSHOTS, *(statement for statements in made for statement in statements))
