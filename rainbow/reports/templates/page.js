@@ -23,8 +23,8 @@
     mode: "vega-lite", renderer: "svg", actions: false, ast: true,
     config: JSON.parse(configuration.textContent), tooltip: { theme: "custom" },
   };
-  async function draw() {
-    for (const figure of document.querySelectorAll("figure[data-chart]")) {
+  async function draw(within) {
+    for (const figure of within.querySelectorAll("figure[data-chart]")) {
       const canvas = figure.querySelector(".rw-canvas");
       try {
         await vegaEmbed(canvas, JSON.parse(figure.querySelector("script").textContent), options);
@@ -37,7 +37,7 @@
         console.error(error);
       }
     }
-    root.dataset.charts = "done";
   }
-  draw();
+  window.rainbowDraw = draw;
+  draw(document).then(() => { root.dataset.charts = "done"; });
 })();
