@@ -90,7 +90,7 @@ def _state() -> bytes:
         ("customer_ranking", "Customers", charts.customer_ranking(day)),
     )
     drawn: Sequence[tuple[str, str, Sequence[Callable[[], Part]]]] = (
-        ("total_sales", "Total sales", (sales.headline, newest.trend)),
+        ("total_sales", "Total sales", (lambda: sales.headline(evidence=""), newest.trend)),
         *((name, title, (ranking.answer, ranking.bars)) for name, title, ranking in rankings),
         ("day_of_week", "Day of week with most sales", (weekdays.answer, weekdays.bars)),
         ("top_products_by_category", "Top products by category", (products.answer, products.bars)),
