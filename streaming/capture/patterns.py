@@ -12,6 +12,7 @@ import re
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 
 from streaming.events import TEXT, Field
 
@@ -73,6 +74,18 @@ def _pattern(source: bytes, fields: Sequence[Field], *, compared: bool) -> Patte
             converted.append((group, field.kind.write))
         group += field.kind.template.count(b"%b")
     return Pattern(re.compile(source + rb"\Z", re.DOTALL).match, tuple(texts), tuple(converted))
+
+
+def places(fields: Sequence[Field], columns: Sequence[int], before: Sequence[Field] = ()) -> tuple[int, ...]:
+    """The places of some columns' groups, in a row that follows another one."""
+    counts = [field.kind.template.count(b"%b") for field in fields]
+    offset = sum(field.kind.template.count(b"%b") for field in before)
+    return tuple(offset + sum(counts[:column]) + group for column in columns for group in range(counts[column]))
+
+
+def getter(wanted: tuple[int, ...]) -> Callable[[tuple[bytes, ...]], tuple[bytes, ...] | bytes]:
+    """What takes the groups of these places out of all; the group itself where there is one."""
+    return itemgetter(*wanted)
 
 
 def with_nulls(event: bytes) -> bytes:

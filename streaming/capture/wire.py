@@ -10,6 +10,7 @@ import select
 import struct
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import psycopg
@@ -72,26 +73,30 @@ def wait(connection: pq.abc.PGconn, seconds: float) -> bool:
     return True
 
 
-def read(connection: pq.abc.PGconn, most: int) -> list[bytes] | None:
-    """The messages of a COPY that have arrived, ``most`` at most, without waiting; None at its end.
+class Copy:
+    """The messages of a COPY that comes from the server; ``ended`` once there are no more."""
 
-    Raises psycopg's error when the server broke it off.
-    """
-    messages: list[Any] = []
-    take, get = messages.append, connection.get_copy_data
-    for _ in range(most):
-        size, message = get(1)
-        if size > 0:
+    def __init__(self, connection: pq.abc.PGconn) -> None:
+        self._connection = connection
+        self.ended = False
+
+    def read(self, most: int) -> list[bytes]:
+        """The messages that have arrived, ``most`` at most, without waiting. Raises psycopg's error when the server broke it off."""
+        messages: list[Any] = []
+        take, get = messages.append, self._connection.get_copy_data
+        for _ in range(most):
+            size, message = get(1)
+            if size <= 0:
+                if size < 0:
+                    self.ended = True
+                    finish(self._connection)
+                break
             take(message)
-        elif size == 0:
-            break
-        elif messages:
-            # the end is found again by the next call
-            break
-        else:
-            finish(connection)
-            return None
-    return messages
+        return messages
+
+    def wait(self, seconds: float) -> bool:
+        """Wait until more has come; see ``wait``."""
+        return wait(self._connection, seconds)
 
 
 def finish(connection: pq.abc.PGconn) -> None:
@@ -114,17 +119,33 @@ def lsn_text(position: int) -> str:
     return f"{position >> 32:X}/{position & 0xFFFFFFFF:X}"
 
 
+@dataclass(frozen=True)
+class Server:
+    """A server's own number, the same with its timeline, and how far its log is written."""
+
+    system: str
+    timeline: str
+    position: int
+
+
 class Replication:
     """A connection in logical replication."""
 
     def __init__(self, url: str) -> None:
         self.connection = connect(url, replication="database")
         self._wire = self.connection.pgconn
+        self._copy = Copy(self._wire)
 
     @property
     def process(self) -> int:
         """The server process that serves it."""
         return self._wire.backend_pid
+
+    def identify(self, check: Check) -> Server:
+        """Which server this is."""
+        result = command(self._wire, "IDENTIFY_SYSTEM", check)
+        system, timeline, position = ((result.get_value(0, column) or b"").decode() for column in range(3))
+        return Server(system, f"{system}/{timeline}", lsn(position))
 
     def create_slot(self, name: str, *, temporary: bool, check: Check) -> str:
         """Make a slot; the name of its exported snapshot, which lasts until the next command of this connection.
@@ -147,10 +168,9 @@ class Replication:
 
     def read(self, most: int) -> list[bytes]:
         """The messages that have arrived; none at all when there is nothing yet. Raises psycopg.OperationalError when it has ended."""
-        messages = read(self._wire, most)
-        if messages is None:
+        if self._copy.ended:
             raise psycopg.OperationalError("the server has ended the replication")
-        return messages
+        return self._copy.read(most)
 
     def wait(self, seconds: float) -> bool:
         """Wait for a message; see ``wait``."""
@@ -167,9 +187,10 @@ class Replication:
         try:
             self._wire.put_copy_end()
             until = time.monotonic() + seconds
-            while time.monotonic() < until and read(self._wire, 10_000) is not None:
-                self._wire.flush()
-                self.wait(0.1)
+            while time.monotonic() < until and not self._copy.ended:
+                if not self._copy.read(10_000):
+                    self._wire.flush()
+                    self.wait(0.1)
         except psycopg.Error:
             pass
         finally:
