@@ -6,9 +6,10 @@ changes before it; once the group has committed the end offsets that were read a
 
 from __future__ import annotations
 
+import re
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -83,13 +84,22 @@ class Offsets:
 
         self._admin = admin or administrator()
 
-    def ends(self, names: Iterable[str] | None = None) -> Positions:
+    def topics(self) -> list[str]:
+        """The tables' topics that there are, in order."""
+        from confluent_kafka import KafkaException
+
+        try:
+            return sorted(name for name in self._admin.list_topics(timeout=_PATIENCE).topics if re.match(topics.PATTERN, name))
+        except KafkaException as error:
+            raise _no_answer(error) from error
+
+    def ends(self, names: Container[str] | None = None) -> Positions:
         """The end offset of each partition of the tables' topics, or of these topics."""
         from confluent_kafka.admin import OffsetSpec
 
         return self._listed(names, OffsetSpec.latest())
 
-    def beginnings(self, names: Iterable[str] | None = None) -> Positions:
+    def beginnings(self, names: Container[str] | None = None) -> Positions:
         """The first offset that is still there, of each partition."""
         from confluent_kafka.admin import OffsetSpec
 
@@ -121,20 +131,22 @@ class Offsets:
         behind = {where: end - max(committed.get(where, 0), first.get(where, 0)) for where, end in late.items()}
         return {where: records for where, records in behind.items() if records > 0}
 
-    def _listed(self, names: Iterable[str] | None, of: Any) -> Positions:
+    def _listed(self, names: Container[str] | None, of: Any) -> Positions:
         from confluent_kafka import KafkaException, TopicPartition
 
-        try:
-            found = self._admin.list_topics(timeout=_PATIENCE).topics
-            prefix = topics.topic_of("")
-            wanted = [name for name in found if name.startswith(prefix)] if names is None else [name for name in names if name in found]
-            asked = {TopicPartition(name, number): of for name in wanted for number in found[name].partitions}
-            if not asked:
-                return {}
-            answers = self._admin.list_offsets(asked, request_timeout=_PATIENCE)
-            return {(where.topic, where.partition): answer.result().offset for where, answer in answers.items()}
-        except KafkaException as error:
-            raise _no_answer(error) from error
+        deadline = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                found = self._admin.list_topics(timeout=_PATIENCE).topics
+                wanted = [name for name in found if (re.match(topics.PATTERN, name) if names is None else name in names)]
+                asked = {TopicPartition(name, number): of for name in wanted for number in found[name].partitions}
+                answers = self._admin.list_offsets(asked, request_timeout=_PATIENCE) if asked else {}
+                return {(where.topic, where.partition): answer.result().offset for where, answer in answers.items()}
+            except KafkaException as error:
+                # a partition that is just given to another broker, or a topic that is just made anew
+                if not error.args[0].retriable() or time.monotonic() > deadline:
+                    raise _no_answer(error) from error
+                time.sleep(_PAUSE)
 
 
 def wait_until_caught_up(seconds: float = 30) -> None:
@@ -253,17 +265,15 @@ def dead_letters(first: int, end: int) -> Iterable[dict[str, Any]]:
 
     from streaming.clients import consumer
 
-    with closing(consumer(f"{topics.GROUP}-letters", **{"group.protocol": "classic"})) as reader:
+    with closing(consumer(f"{topics.GROUP}-letters")) as reader:
         reader.assign([TopicPartition(topics.DEAD_LETTERS, 0, first)])
         while True:
-            messages = reader.consume(500, timeout=_PATIENCE)
-            if not messages:
+            message = reader.poll(_PATIENCE)
+            if message is None:
                 raise ServiceError(f"the topic {topics.DEAD_LETTERS} cannot be read")
-            for message in messages:
-                if message.error():
-                    continue
-                yield orjson.loads(message.value())
-                if message.offset() + 1 >= end:
+            if not message.error():
+                yield orjson.loads(message.value() or b"{}")
+                if (message.offset() or 0) + 1 >= end:
                     return
 
 
@@ -275,7 +285,9 @@ def last_events(client: Client) -> dict[str, datetime]:
             "select table from system.columns where database = 'mirror' and name = '_committed_at' and table not like '%\\\\_history'"
         ).result_rows
     ]
-    selects = [f"select {_literal(name)}, max(_committed_at), count() from mirror.`{name}`" for name in tables if not name.endswith("_to_history")]
+    selects = [
+        f"select {_literal(name)}, max(_committed_at), count() from mirror.`{name}`" for name in tables if not name.endswith("_to_history")
+    ]
     if not selects:
         return {}
     rows = client.query(" union all ".join(selects), query_tz="UTC", tz_mode="aware").result_rows

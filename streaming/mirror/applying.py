@@ -16,7 +16,7 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 from rainbow.olap import mirror_tables
 from streaming.mirror import earlier
 from streaming.mirror.columns import FAULTS, WIDENS, blank, convert, faults, infer, parts, widened
-from streaming.mirror.envelopes import Change, Message, Truncation, Unusable
+from streaming.mirror.envelopes import Change, Message, Truncation, UnusableError
 from streaming.mirror.envelopes import key_of as key_in
 from streaming.mirror.tables import MirrorTable, Tables, quoted
 
@@ -115,7 +115,7 @@ def _table_of(tables: Tables, name: str, rows: Sequence[Change], rejected: list[
     for row in rows:
         try:
             return tables.of(name, key_in(row.message))
-        except Unusable as reason:
+        except UnusableError as reason:
             reasons.append((row.message, str(reason)))
     rejected += reasons
     return None
@@ -239,9 +239,7 @@ def _truncate(client: Client, table: MirrorTable, truncation: Truncation) -> Non
     position = truncation.lsn - 1 if truncation.snapshot else truncation.lsn
     columns = ", ".join(map(quoted, table.columns))
     own = ", ".join(_OWN)
-    marks = (
-        f"{position}, 1, {truncation.txid}, fromUnixTimestamp64Milli(toInt64({truncation.committed}), 'UTC'), {int(bool(truncation.snapshot))}"
-    )
+    marks = f"{position}, 1, {truncation.txid}, fromUnixTimestamp64Milli(toInt64({truncation.committed}), 'UTC'), {int(bool(truncation.snapshot))}"
     client.command(
         f"insert into {table.quoted} ({columns}, {own}) select {columns}, {marks} from {table.quoted} final "
         f"where _lsn < {truncation.lsn} and not _deleted"

@@ -53,6 +53,13 @@ _ARROW = {
     "DateTime64(6, 'UTC')": _INSTANT,
 }
 
+_TYPES: dict[str, set[type]] = {
+    "Int64": {int, type(None)},
+    "Float64": {int, float, type(None)},
+    "Bool": {bool, type(None)},
+    "Date32": {int, type(None)},
+}
+
 
 def convert(values: Sequence[Any], base: str) -> pa.Array:
     """The values of a column, None for NULL. Raises one of FAULTS when the type does not hold one of them exactly."""
@@ -67,10 +74,11 @@ def convert(values: Sequence[Any], base: str) -> pa.Array:
     if pa.types.is_timestamp(type_):
         instants = pa.array(values, pa.string()).cast(type_)
         return _within(instants, _FIRST_INSTANT, _LAST_INSTANT)
+    # Arrow would cut a fraction off, and take a truth value for a number
+    if strays := set(map(type, values)) - _TYPES[base]:
+        raise TypeError(f"a value of type {', '.join(sorted(stray.__name__ for stray in strays))} is not of the type {base}")
     if pa.types.is_date(type_):
         return _within(pa.array(values, pa.int32()).cast(type_), _FIRST, _LAST)
-    if pa.types.is_floating(type_) and bool in set(map(type, values)):
-        raise ValueError("a truth value is no number")
     return pa.array(values, type_)
 
 

@@ -24,7 +24,7 @@ from rainbow.settings import settings
 from streaming import topics
 from streaming.clients import consumer
 from streaming.mirror.applying import Rejected, apply
-from streaming.mirror.envelopes import Change, Message, Truncation, Unusable, read
+from streaming.mirror.envelopes import Change, Message, Truncation, UnusableError, read
 from streaming.mirror.letters import DeadLetters
 from streaming.mirror.metrics import Metrics
 from streaming.mirror.snapshots import Snapshots, serve_views
@@ -77,7 +77,7 @@ class Batch:
             ends[topic, message.partition()] = message.offset() + 1
             try:
                 change = read(message)
-            except Unusable as reason:
+            except UnusableError as reason:
                 self.rejected.append((message, str(reason)))
                 continue
             if change is not None:
@@ -115,6 +115,8 @@ class Mirror:
         self._uncommitted: dict[Partition, int] = {}
         self._paused = False
         self._complained = 0.0
+        self._found: tuple[str, ...] = ()
+        self._subscribed: tuple[str, ...] = ()
 
     def stop(self) -> None:
         """Let ``run`` end: what was read is brought in and committed first, if ClickHouse answers."""
@@ -122,13 +124,11 @@ class Mirror:
 
     def run(self) -> None:
         """Mirror until stopped."""
-        housekeeping = threading.Thread(target=self._writer.keep_house, name="housekeeping", daemon=True)
+        housekeeping = threading.Thread(target=self._keep_house, name="housekeeping", daemon=True)
         housekeeping.start()
-        self._consumer.subscribe(
-            [topics.PATTERN], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
-        )
         try:
             while not self._stopping.is_set():
+                self._subscribe()
                 self._gather()
                 self._land()
                 self._launch()
@@ -140,10 +140,33 @@ class Mirror:
             self._writer.close()
             housekeeping.join(PATIENCE)
 
+    def _subscribe(self) -> None:
+        """Ask for the topics that there are. By names: a pattern is looked at by the broker, which finds a new topic after 10 s or more."""
+        found = self._found
+        if found != self._subscribed:
+            self._subscribed = found
+            if found:
+                self._consumer.subscribe(list(found), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost)
+            else:
+                self._consumer.unsubscribe()
+
+    def _keep_house(self) -> None:
+        """Until stopped: look for new topics, see whether a snapshot is complete, have the views follow."""
+        offsets = Offsets()
+        while not self._stopping.is_set():
+            try:
+                self._found = tuple(offsets.topics())
+                self._writer.keep_house(offsets)
+            except PASSING as error:
+                log.debug("housekeeping: %s", error)
+            self._stopping.wait(LOOK)
+
     def _gather(self) -> None:
         """Read until the batch is old or large enough; return early when there is nothing to read and something to commit."""
         batch = self._batch
         while not self._stopping.is_set():
+            if self._found != self._subscribed and not batch.messages:
+                return
             if not batch.messages:
                 got = self._consume(1, 0.02 if self._flight else 0.25)
                 if not got and (self._flight or self._uncommitted):
@@ -293,6 +316,7 @@ class Writer:
         self._letters = DeadLetters()
         self._snapshots = Snapshots()
         self._lock = threading.Lock()
+        self._served = time.monotonic()
         self._order = ThreadPoolExecutor(1, "writer")
         self._tables_pool = ThreadPoolExecutor(AT_ONCE, "table")
 
@@ -306,21 +330,14 @@ class Writer:
         self._order.shutdown(wait=True, cancel_futures=True)
         self._tables_pool.shutdown(wait=True, cancel_futures=True)
 
-    def keep_house(self) -> None:
-        """Until stopped: see whether a snapshot is complete, and have the views follow."""
-        offsets: Offsets | None = None
-        served = time.monotonic()
-        while not self._stopping.wait(LOOK):
-            try:
-                client, _ = self._connected()
-                if not self._snapshots.is_done:
-                    offsets = offsets or Offsets()
-                    self._snapshots.complete(client, offsets)
-                if time.monotonic() - served > SERVE:
-                    served = time.monotonic()
-                    serve_views(client)
-            except PASSING as error:
-                log.debug("housekeeping: %s", error)
+    def keep_house(self, offsets: Offsets) -> None:
+        """See whether a snapshot is complete, and every few seconds have the views follow what was published."""
+        client, _ = self._connected()
+        if not self._snapshots.is_done:
+            self._snapshots.complete(client, offsets)
+        if time.monotonic() - self._served > SERVE:
+            self._served = time.monotonic()
+            serve_views(client)
 
     def _until_there(self, batch: Batch) -> None:
         pause, complained = FIRST_PAUSE, 0.0

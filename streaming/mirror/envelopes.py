@@ -18,7 +18,7 @@ _INSTANTS = 10_413_792_000_000
 _TXIDS = 0xFFFFFFFF
 
 
-class Unusable(Exception):
+class UnusableError(Exception):
     """A message, or a row of one, that the mirror cannot use; the text is the dead letter's reason."""
 
 
@@ -60,14 +60,14 @@ class Truncation(NamedTuple):
 
 
 def read(message: Message) -> Change | Truncation | None:
-    """The change that a message tells of; None for a tombstone. Raises Unusable."""
+    """The change that a message tells of; None for a tombstone. Raises UnusableError."""
     content = message.value()
     if content is None:
         return None
     try:
         event = loads(content)
     except JSONDecodeError as error:
-        raise Unusable(f"it is not JSON: {error}") from None
+        raise UnusableError(f"it is not JSON: {error}") from None
     try:
         if "op" not in event and "payload" in event:
             event = event["payload"]
@@ -75,9 +75,9 @@ def read(message: Message) -> Change | Truncation | None:
         lsn, committed, snapshot = source["lsn"], source["ts_ms"], source.get("snapshot")
         txid = (source.get("txId") or 0) & _TXIDS
         if not (0 <= lsn < _POSITIONS and 0 <= committed < _INSTANTS):
-            raise Unusable("source.lsn or source.ts_ms is out of range")
+            raise UnusableError("source.lsn or source.ts_ms is out of range")
     except (KeyError, TypeError, AttributeError):
-        raise Unusable("it is no change event: op, source.lsn and source.ts_ms are wanted") from None
+        raise UnusableError("it is no change event: op, source.lsn and source.ts_ms are wanted") from None
     if snapshot in _STREAMING:
         snapshot = ""
     if operation == "t":
@@ -88,7 +88,7 @@ def read(message: Message) -> Change | Truncation | None:
         return Change(values, lsn, True, txid, committed, snapshot, _is_blank(before, values), message)
     values = event.get("after")
     if operation not in _WRITES or type(values) is not dict:
-        raise Unusable(f"operation {operation!r} is not known, or has no after image")
+        raise UnusableError(f"operation {operation!r} is not known, or has no after image")
     partial = _UNAVAILABLE in content
     if partial:
         _fill_from_before(values, event.get("before"))
@@ -101,16 +101,16 @@ _STREAMING = ("false", False, None, "incremental")
 
 
 def key_of(message: Message) -> Row:
-    """The key columns and their values. Raises Unusable."""
+    """The key columns and their values. Raises UnusableError."""
     content = message.key()
     try:
         key = loads(content or b"null")
     except JSONDecodeError as error:
-        raise Unusable(f"its key is not JSON: {error}") from None
+        raise UnusableError(f"its key is not JSON: {error}") from None
     if isinstance(key, dict) and set(key) == {"schema", "payload"}:
         key = key["payload"]
     if not isinstance(key, dict) or not key or None in key.values():
-        raise Unusable("it has no key, so a row could not be told from another: give the table a primary key")
+        raise UnusableError("it has no key, so a row could not be told from another: give the table a primary key")
     return key
 
 

@@ -43,7 +43,9 @@ class Metrics:
         try:
             server, _ = start_http_server(port, host, self.registry)
         except OSError as error:
-            raise ServiceError(f"port {port} cannot be listened on: {error.strerror}; choose another RAINBOW_MIRROR_METRICS_PORT") from error
+            raise ServiceError(
+                f"port {port} cannot be listened on: {error.strerror}; choose another RAINBOW_MIRROR_METRICS_PORT"
+            ) from error
         return int(server.server_port)
 
 

@@ -14,7 +14,7 @@ from rainbow.olap import mirror_tables
 from rainbow.olap.mirror_tables import OWN_COLUMNS
 from rainbow.source.tables import BY_NAME, TABLES
 from streaming.mirror.columns import infer, parts
-from streaming.mirror.envelopes import Row, Unusable
+from streaming.mirror.envelopes import Row, UnusableError
 
 if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
@@ -61,11 +61,11 @@ class Tables:
             self._client.command(statement)
 
     def of(self, name: str, key: Row | None = None) -> MirrorTable | None:
-        """A table; one that is not there is made with this key's columns. None when there is no key to make it with. Raises Unusable."""
+        """A table; one that is not there is made with this key's columns. None when there is no key to make it with. Raises UnusableError."""
         found = self._known.get(name) or self.look_up(name)
         if found is None and key is not None:
             if name in _TAKEN:
-                raise Unusable(f"the mirror keeps its own table under the name {name}")
+                raise UnusableError(f"the mirror keeps its own table under the name {name}")
             for statement in mirror_tables.create(name, tuple(map(_checked, key)), {c: infer([v]) or "String" for c, v in key.items()}):
                 self._client.command(statement)
             found = self.look_up(name)
@@ -73,6 +73,8 @@ class Tables:
 
     def look_up(self, name: str) -> MirrorTable | None:
         """A table as it is in ClickHouse now; None when it is not there."""
+        if name in _TAKEN:
+            return None
         rows = self._client.query(
             "select name, type, is_in_sorting_key from system.columns where database = 'mirror' and table = {name:String} order by position",
             parameters={"name": name},
@@ -91,9 +93,7 @@ class Tables:
 
     def add(self, table: MirrorTable, columns: Mapping[str, str]) -> MirrorTable:
         """Add nullable columns of these types, without their nullability."""
-        return self._alter(
-            table, [f"add column if not exists {quoted(_checked(name))} Nullable({base})" for name, base in columns.items()]
-        )
+        return self._alter(table, [f"add column if not exists {quoted(_checked(name))} Nullable({base})" for name, base in columns.items()])
 
     def widen(self, table: MirrorTable, columns: Mapping[str, str]) -> MirrorTable:
         """Give columns other types; their nullability stays."""
@@ -109,8 +109,8 @@ class Tables:
 
     def holds_exactly_as_float(self, table: MirrorTable, column: str) -> bool:
         """Whether each whole number of a column is one of those that a Float64 holds exactly."""
-        (found,) = self._client.query(f"select max(abs(toInt128({quoted(column)}))) from {table.history}").first_row
-        return int(found or 0) <= 1 << 53
+        found = self._client.query(f"select max(abs(toInt128({quoted(column)}))) from {table.history}").result_rows
+        return int(found[0][0] or 0) <= 1 << 53
 
     def _alter(self, table: MirrorTable, changes: list[str]) -> MirrorTable:
         for name in (table.history, table.quoted):
@@ -122,5 +122,5 @@ class Tables:
 
 def _checked(column: str) -> str:
     if column in OWN_COLUMNS:
-        raise Unusable(f"its column {column} has the name of one of the mirror's own")
+        raise UnusableError(f"its column {column} has the name of one of the mirror's own")
     return column
