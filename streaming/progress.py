@@ -132,8 +132,10 @@ class Offsets:
         return {where: records for where, records in behind.items() if records > 0}
 
     def _listed(self, names: Container[str] | None, of: Any) -> Positions:
-        from confluent_kafka import KafkaException, TopicPartition
+        from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
+        # a partition that is just given to another broker, or a topic that is just made anew; `retriable()` says no to these
+        settling = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE, KafkaError.UNKNOWN_TOPIC_OR_PART)
         deadline = time.monotonic() + _PATIENCE
         while True:
             try:
@@ -143,8 +145,7 @@ class Offsets:
                 answers = self._admin.list_offsets(asked, request_timeout=_PATIENCE) if asked else {}
                 return {(where.topic, where.partition): answer.result().offset for where, answer in answers.items()}
             except KafkaException as error:
-                # a partition that is just given to another broker, or a topic that is just made anew
-                if not error.args[0].retriable() or time.monotonic() > deadline:
+                if error.args[0].code() not in settling or time.monotonic() > deadline:
                     raise _no_answer(error) from error
                 time.sleep(_PAUSE)
 

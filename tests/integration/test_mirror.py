@@ -116,6 +116,17 @@ def test_a_row_arrives_as_it_was_sent(clickhouse: Any, mirrored: Mirrored) -> No
     }
 
 
+def test_a_row_that_arrives_after_a_truncation_which_it_precedes_is_gone(clickhouse: Any, mirrored: Mirrored) -> None:
+    mirrored(event("brands", "t", 200, partition=0))
+    mirrored(event("brands", "c", 100, after=row("brands", 1), partition=1), event("brands", "c", 300, after=row("brands", 2), partition=2))
+    assert rows(clickhouse, "brands", "id, _lsn") == [(2, 300)]
+    assert clickhouse.query("select id, _lsn, _deleted from mirror.brands_history final order by all").result_rows == [
+        (1, 100, 0),
+        (1, 200, 1),
+        (2, 300, 0),
+    ]
+
+
 def test_the_newest_version_is_the_row_and_the_history_has_all(clickhouse: Any, mirrored: Mirrored) -> None:
     versions = [row("brands", 1, name=name) for name in ("A", "B", "A", "C")]
     mirrored(
