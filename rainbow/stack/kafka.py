@@ -194,7 +194,7 @@ def _format(member: Place, count: int, cluster: str) -> subprocess.Popen[str]:
     draft.mkdir(mode=0o700)
     _write_files(member, {**configuration(range(1, 2 * count + 1), _number(member)), "log.dirs": draft.name})
     return subprocess.Popen(
-        [str(java()), "@java.options", "kafka.tools.StorageTool", "format", "-t", cluster, "-c", "server.properties"],
+        [str(java()), "@java.options", "kafka.tools.StorageTool", "format", f"--cluster-id={cluster}", "--config=server.properties"],
         cwd=member.folder,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

@@ -63,7 +63,7 @@ def test_every_setting_that_is_named_exists() -> None:
 @pytest.mark.parametrize("name", commands())
 def test_every_command_s_help_has_an_example_that_it_takes(name: str) -> None:
     command = commands()[name]
-    examples = re.findall(rf"^\s*(rainbow {name}\b.*?)(?:\s{{3,}}\S.*)?$", command.help, flags=re.MULTILINE)
+    examples = re.findall(rf"^\s*(?:[A-Z_]+=\S+ )*(rainbow {name}\b.*?)(?:\s{{3,}}\S.*)?$", command.help, flags=re.MULTILINE)
     assert examples
     for example in examples:
         command.make_context(name, shlex.split(example)[1 + len(name.split()) :], resilient_parsing=False)
