@@ -99,7 +99,8 @@ def consumer(group: str, on_error: Callable[[Any], None] | None = None, **option
 
 def administrator() -> AdminClient:
     """What makes topics and looks them up."""
-    return AdminClient({**_TUNED, "bootstrap.servers": servers(), "client.id": "rainbow", "error_cb": _ignore, "logger": _SILENT})
+    options: dict[str, Any] = {**_TUNED, "bootstrap.servers": servers(), "client.id": "rainbow", "error_cb": _ignore, "logger": _SILENT}
+    return AdminClient(options)
 
 
 def _ignore(_error: Any) -> None:

@@ -25,6 +25,18 @@ The speed layer: changes of the shop's database on their way into ClickHouse.
   rainbow stream status --watch
 """
 
+_CAPTURE_HELP = """
+Send each change of the shop's tables to Kafka, until Ctrl-C: a snapshot of all
+rows first, then what is committed, as it is committed.
+
+It begins where it stopped, whatever ended it. When PostgreSQL or Kafka does not
+answer, it waits and tries again. One a shop is enough, a second one is refused.
+
+\b
+  rainbow stream capture
+  RAINBOW_CAPTURE_METRICS_PORT=9401 rainbow stream capture
+"""
+
 _MIRROR_HELP = """
 Keep ClickHouse's copy of the shop's tables by the events in Kafka, until Ctrl-C.
 
@@ -55,9 +67,26 @@ _SAMPLE = 1.0
 def add_to(app: typer.Typer) -> None:
     """Add this module's commands to the command line."""
     group = typer.Typer(help=_HELP, no_args_is_help=True)
+    group.command(help=_CAPTURE_HELP)(capture)
     group.command(help=_MIRROR_HELP)(mirror)
     group.command(help=_STATUS_HELP)(status)
     app.add_typer(group, name="stream")
+
+
+def capture() -> None:
+    """Capture until stopped; see ``_CAPTURE_HELP``."""
+    from rainbow.settings import settings
+    from streaming.capture import run
+
+    for service in ("kafka", "postgres"):
+        settings().url_of(service)
+    _log("rainbow.capture")
+
+    def stop_by_signal(running: run.Capture) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: running.stop())
+
+    run.run(stop_by_signal)
 
 
 def mirror() -> None:
