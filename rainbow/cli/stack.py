@@ -114,7 +114,7 @@ def logs(
     """See ``_LOGS_HELP``."""
     from rainbow.stack import logs
 
-    single = len(services or ()) == 1
+    single = len(logs.places(services)) == 1
     for source in (logs.last(services, lines), logs.follow(services) if follow else ()):
         for name, line in source:
             typer.echo(line if single else f"{name:<11} {line}")

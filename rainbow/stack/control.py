@@ -6,9 +6,11 @@ RAINBOW_HOME at a time, so two at once are harmless.
 
 from __future__ import annotations
 
+import hashlib
+import threading
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import repeat
 from typing import Any
@@ -16,7 +18,7 @@ from typing import Any
 import psutil
 
 from rainbow.errors import RainbowError, ServiceError
-from rainbow.settings import Settings, endpoint_setting, read_settings, settings
+from rainbow.settings import ENDPOINTS, Settings, endpoint_setting, read_settings, settings
 from rainbow.stack import bigquery, clickhouse, kafka, ports, postgres
 from rainbow.stack.place import Place, locked, place_of, write_private
 from rainbow.stack.process import alive, end, left_behind, running, start, stop
@@ -30,6 +32,9 @@ BATCH = tuple(name for name, service in SERVICES.items() if service.always)
 STREAM = tuple(name for name, service in SERVICES.items() if not service.always)
 
 HEALTH_DEADLINE = 60.0
+
+# services that start at the same time find each other's URLs in one file
+WRITING = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,8 @@ class Local:
     @property
     def wanted_ports(self) -> list[int]:
         """The ports that are asked for, 0 for any: of several members they follow on each other; nobody asks for an inner one."""
+        if self.service.url is None:
+            return []
         count = len(self.members)
         outer = [self.wanted_port + index if self.wanted_port else 0 for index in range(count)]
         return outer + [0] * self.service.inner_ports * count
@@ -66,8 +73,8 @@ class Local:
         return self.url_at(self.ports)
 
     def url_at(self, ports: Sequence[int]) -> str:
-        """The URL at these ports."""
-        return self.service.url(ports, self.place.password() if self.service.has_password else "")
+        """The URL at these ports; empty for a service that nobody connects to."""
+        return self.service.url(ports, self.place.password() if self.service.has_password else "") if self.service.url else ""
 
     @property
     def on_wanted_ports(self) -> bool:
@@ -87,9 +94,9 @@ class Local:
     @property
     def state(self) -> str:
         """``up``, ``down`` (no process) or ``unhealthy`` (a process is missing, or it does not answer as it should)."""
-        if len(self.dead) == len(self.members) or self.url is None:
+        if len(self.dead) == len(self.members) or (self.service.url and self.url is None):
             return "down"
-        return "up" if not self.dead and fault(self.service, self.url) is None else "unhealthy"
+        return "up" if not self.dead and fault(self.service, self.url or "") is None else "unhealthy"
 
 
 @dataclass(frozen=True)
@@ -116,24 +123,13 @@ def up(services: Sequence[str] | None = None, on_progress: Report | None = None)
     report = on_progress or _silently
     names = services or [local.service.name for local in _locals(named, None, ours_only=False) if local.service.always or local.was_started]
     for local in _locals(named, names, ours_only=False):
-        if url := named_url(named, local.service.name):
-            report(Progress(local.service.name, "not ours", masked(url)))
+        if (where := elsewhere(named, local.service)) is not None:
+            report(Progress(local.service.name, "not ours", masked(where)))
         else:
             local.service.provide(_telling(report, local.service.name))
     with locked(named.home):
-        to_start: list[tuple[Local, list[int]]] = []
-        for local in _locals(named, names):
-            if local.state == "up" and local.on_wanted_ports:
-                report(Progress(local.service.name, "is up", masked(local.url or "")))
-            else:
-                to_start.append((local, _make_way(local, [port for _, ports in to_start for port in ports])))
-        try:
-            with ThreadPoolExecutor(max_workers=len(SERVICES)) as pool:
-                starts = [pool.submit(_start, local, ports, report) for local, ports in to_start]
-        finally:
-            _write_urls(named)
+        faults = _start_all(_locals(named, names), named, report)
     settings.cache_clear()
-    faults = [error for error in (start.exception() for start in starts) if error]
     if len(faults) == 1 or not all(isinstance(error, RainbowError) for error in faults):
         raise faults[0]
     if faults:
@@ -185,7 +181,34 @@ def fault(service: Service, url: str) -> str | None:
 
 def named_url(named: Settings, service: str) -> str | None:
     """The URL that the user's own settings name for a service, if they do."""
-    return named.endpoint(service)
+    return named.endpoint(service) if service in ENDPOINTS else None
+
+
+def elsewhere(named: Settings, service: Service) -> str | None:
+    """Where a service runs that is not ours to start: at the URL that the settings name, or wherever all that it uses is."""
+    if service.uses and all(named_url(named, used) for used in service.uses):
+        return ""
+    return named_url(named, service.name)
+
+
+def _start_all(locals_: Sequence[Local], named: Settings, report: Report) -> list[BaseException]:
+    """Start what is not up, at the same time; a service that uses others is looked at once they are up. Returns what went wrong."""
+    to_start: list[tuple[Local, list[int]]] = []
+    for local in locals_:
+        if local.service.uses:
+            continue
+        if local.state == "up" and local.on_wanted_ports:
+            report(Progress(local.service.name, "is up", masked(local.url or "")))
+        else:
+            to_start.append((local, _make_way(local, [port for _, ports in to_start for port in ports])))
+    try:
+        with ThreadPoolExecutor(max_workers=len(SERVICES)) as pool:
+            starts = {local.service.name: pool.submit(_start, local, ports, report) for local, ports in to_start}
+            using = [local for local in locals_ if local.service.uses]
+            ends = [*starts.values(), *(pool.submit(_start_after, local, starts, named, report) for local in using)]
+    finally:
+        _write_urls(named)
+    return [error for error in (end.exception() for end in ends) if error]
 
 
 def _make_way(local: Local, avoid: Sequence[int]) -> list[int]:
@@ -238,6 +261,23 @@ def _start(local: Local, chosen: Sequence[int], report: Report) -> None:
     raise ServiceError(f"{service.name} {wrong}; see `rainbow logs {service.name}`, which ends:\n  {log}")
 
 
+def _start_after(local: Local, starts: Mapping[str, Future[None]], named: Settings, report: Report) -> None:
+    """Start a service when those that it uses are up; one that runs is left alone unless it was started with other URLs of theirs."""
+    failed = [name for name in local.service.uses if name in starts and starts[name].exception()]
+    if failed:
+        raise ServiceError(f"{local.service.name} was not started, {' and '.join(failed)} did not come up")
+    _write_urls(named)
+    now = read_settings()
+    used = hashlib.sha256(repr([now.endpoint(name) for name in local.service.uses]).encode()).hexdigest()
+    if local.state == "up" and local.place.remembered_uses() == used:
+        report(Progress(local.service.name, "is up"))
+        return
+    _stop(local)
+    local.place.make()
+    local.place.remember_uses(used)
+    _start(local, [], report)
+
+
 def _stop(local: Local) -> bool:
     """Stop a service, all members at the same time, and clear up behind it; returns whether it ran."""
     with ThreadPoolExecutor(max_workers=len(local.members)) as pool:
@@ -260,9 +300,10 @@ def _stop_member(service: Service, member: Place) -> bool:
 def _wait_until_healthy(service: Service, processes: Sequence[psutil.Process], url: str) -> str | None:
     """Wait for the health check to pass; returns what is wrong when it does not."""
     deadline = time.monotonic() + HEALTH_DEADLINE
+    settled = time.monotonic() + service.settling
     while all(map(alive, processes)):
         wrong = fault(service, url)
-        if wrong is None:
+        if wrong is None and time.monotonic() >= settled:
             return None
         if time.monotonic() > deadline:
             return f"was not healthy after {HEALTH_DEADLINE:.0f} s ({wrong})"
@@ -279,14 +320,19 @@ def _locals(named: Settings, names: Sequence[str] | None, *, ours_only: bool = T
     if unknown:
         raise RainbowError(f"no local service is called {', '.join(sorted(unknown))}; there are {', '.join(SERVICES)}")
     return [
-        Local(service, place_of(named.home, name), getattr(named, f"{name}_port"))
+        Local(service, place_of(named.home, name), getattr(named, f"{name}_port") if service.url else 0)
         for name, service in SERVICES.items()
-        if (names is None or name in names) and not (ours_only and named_url(named, name))
+        if (names is None or name in names) and not (ours_only and elsewhere(named, service) is not None)
     ]
 
 
 def _write_urls(named: Settings) -> None:
     """Write the URLs of the running services to ``stack.env``; without any the file is removed."""
+    with WRITING:
+        _write_urls_now(named)
+
+
+def _write_urls_now(named: Settings) -> None:
     urls = {local.service.name: local.url for local in _locals(named, None) if len(local.dead) < len(local.members)}
     lines = [f"{endpoint_setting(name)}={url}\n" for name, url in urls.items() if url]
     if lines:

