@@ -85,13 +85,14 @@ COLUMN = {"brands": "name", "orders": "payment_id"}
 
 
 class Process:
-    """``rainbow stream mirror`` in a process of its own."""
+    """``rainbow stream mirror``, or another of its commands, in a process of its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, command: str = "mirror") -> None:
+        self._command = command
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        command = [sys.executable, "-c", "from rainbow.cli import main; main()", "stream", "mirror"]
+        command = [sys.executable, "-c", "from rainbow.cli import main; main()", "stream", self._command]
         self._process = subprocess.Popen(command, cwd=PROJECT_ROOT)
 
     @property
@@ -119,9 +120,9 @@ class Process:
 
 
 @contextmanager
-def processes(count: int = 1) -> Iterator[list[Process]]:
-    """Mirrors, each a process; whatever is left of them at the end is killed."""
-    started = [Process() for _ in range(count)]
+def processes(count: int = 1, *others: str) -> Iterator[list[Process]]:
+    """Mirrors, each a process, and other commands; whatever is left of them at the end is killed."""
+    started = [*(Process() for _ in range(count)), *map(Process, others)]
     try:
         for one in started:
             one.start()
