@@ -17,8 +17,8 @@ from rainbow.olap.client import connect
 from rainbow.settings import Settings
 from streaming import topics
 from streaming.mirror.consumer import Mirror
-from streaming.progress import Offsets, dead_letters
 from tests.integration.change_events import Event, as_json, event, forget_topics, row, send, tombstone, truncation
+from tests.integration.mirror_story import letters, wait_until_read
 
 pytestmark = pytest.mark.services
 
@@ -45,16 +45,6 @@ def mirroring() -> Iterator[Mirror]:
     assert not thread.is_alive()
     if raised:
         raise raised[0]
-
-
-def wait_until_read(seconds: float = 30) -> None:
-    """Wait until the group has committed all that is in the tables' topics now."""
-    offsets = Offsets()
-    target = offsets.ends()
-    deadline = time.monotonic() + seconds
-    while behind := offsets.behind(target):
-        assert time.monotonic() < deadline, behind
-        time.sleep(0.02)
 
 
 @pytest.fixture
@@ -84,11 +74,6 @@ def mirrored(clickhouse: Any) -> Iterator[Mirrored]:
 def rows(client: Any, table: str, columns: str = "*", *, deleted: bool = False) -> list[tuple[Any, ...]]:
     found = client.query(f"select {columns} from mirror.`{table}` final order by 1", query_tz="UTC", tz_mode="aware").result_rows
     return [tuple(one) for one in found]
-
-
-def letters() -> list[dict[str, Any]]:
-    end = Offsets().ends([topics.DEAD_LETTERS]).get((topics.DEAD_LETTERS, 0), 0)
-    return list(dead_letters(0, end))
 
 
 def test_a_row_arrives_as_it_was_sent(clickhouse: Any, mirrored: Mirrored) -> None:
