@@ -33,6 +33,9 @@ Positions = dict[tuple[str, int], int]
 _PATIENCE = 10.0
 _PAUSE = 0.02
 
+# Kafka's numbers for a topic or partition whose leader is just changing: unknown, no leader, another leader
+_UNSETTLED = frozenset({3, 5, 6, -185, -188, -190})
+
 
 @dataclass(frozen=True)
 class Slot:
@@ -144,7 +147,7 @@ class Offsets:
                 return {(where.topic, where.partition): answer.result().offset for where, answer in answers.items()}
             except KafkaException as error:
                 # a partition that is just given to another broker, or a topic that is just made anew
-                if not error.args[0].retriable() or time.monotonic() > deadline:
+                if error.args[0].code() not in _UNSETTLED or time.monotonic() > deadline:
                     raise _no_answer(error) from error
                 time.sleep(_PAUSE)
 
@@ -251,8 +254,10 @@ class Watch:
         """Dead letters by topic; one that was written twice, since its batch was read again, counts once."""
         name = topics.DEAD_LETTERS
         end, first = offsets.ends([name]).get((name, 0), 0), offsets.beginnings([name]).get((name, 0), 0)
-        for content in dead_letters(max(self._letters_read, first), end):
-            self._letters.add((content["topic"], content["partition"], content["offset"]))
+        for number, content in enumerate(dead_letters(max(self._letters_read, first), end), start=self._letters_read):
+            # capture's own, of events that were never in a topic, have no offset
+            where = -1 if content["partition"] is None else content["partition"]
+            self._letters.add((content["topic"], where, number if content["offset"] is None else content["offset"]))
         self._letters_read = end
         return Counter(topic for topic, _, _ in self._letters)
 
