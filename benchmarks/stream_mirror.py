@@ -40,7 +40,9 @@ def events(count: int) -> Any:
             yield event("orderdetails", "c", lsn, after=lines[n])
         elif kind == 2:
             before = lines[n - 2]
-            yield event("orderdetails", "u", lsn, before=before, after={**before, "quantity": 3, "updated_at": "2024-09-02T11:12:13.123456Z"})
+            yield event(
+                "orderdetails", "u", lsn, before=before, after={**before, "quantity": 3, "updated_at": "2024-09-02T11:12:13.123456Z"}
+            )
         else:
             before = row("products", chance.randrange(5000), sold_count=n)
             yield event("products", "u", lsn, before=before, after={**before, "sold_count": n + 1})

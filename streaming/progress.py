@@ -33,6 +33,9 @@ Positions = dict[tuple[str, int], int]
 _PATIENCE = 10.0
 _PAUSE = 0.02
 
+# Kafka's numbers for a topic or partition whose leader is just changing: unknown, no leader, another leader, an older epoch
+_UNSETTLED = frozenset({3, 5, 6, 74, 75, -185, -188, -190})
+
 
 @dataclass(frozen=True)
 class Slot:
@@ -132,10 +135,8 @@ class Offsets:
         return {where: records for where, records in behind.items() if records > 0}
 
     def _listed(self, names: Container[str] | None, of: Any) -> Positions:
-        from confluent_kafka import KafkaError, KafkaException, TopicPartition
+        from confluent_kafka import KafkaException, TopicPartition
 
-        # a partition that is just given to another broker, or a topic that is just made anew; `retriable()` says no to these
-        settling = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE, KafkaError.UNKNOWN_TOPIC_OR_PART)
         deadline = time.monotonic() + _PATIENCE
         while True:
             try:
@@ -145,7 +146,8 @@ class Offsets:
                 answers = self._admin.list_offsets(asked, request_timeout=_PATIENCE) if asked else {}
                 return {(where.topic, where.partition): answer.result().offset for where, answer in answers.items()}
             except KafkaException as error:
-                if error.args[0].code() not in settling or time.monotonic() > deadline:
+                # a partition that is just given to another broker, or a topic that is just made anew
+                if error.args[0].code() not in _UNSETTLED or time.monotonic() > deadline:
                     raise _no_answer(error) from error
                 time.sleep(_PAUSE)
 
@@ -252,8 +254,10 @@ class Watch:
         """Dead letters by topic; one that was written twice, since its batch was read again, counts once."""
         name = topics.DEAD_LETTERS
         end, first = offsets.ends([name]).get((name, 0), 0), offsets.beginnings([name]).get((name, 0), 0)
-        for content in dead_letters(max(self._letters_read, first), end):
-            self._letters.add((content["topic"], content["partition"], content["offset"]))
+        for number, content in enumerate(dead_letters(max(self._letters_read, first), end), start=self._letters_read):
+            # capture's own, of events that were never in a topic, have no offset
+            where = -1 if content["partition"] is None else content["partition"]
+            self._letters.add((content["topic"], where, number if content["offset"] is None else content["offset"]))
         self._letters_read = end
         return Counter(topic for topic, _, _ in self._letters)
 

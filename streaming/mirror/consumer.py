@@ -23,6 +23,7 @@ from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from rainbow.errors import ServiceError
 from rainbow.olap.client import connect
 from rainbow.settings import settings
+from rainbow.source.tables import BY_NAME
 from streaming import topics
 from streaming.clients import consumer
 from streaming.mirror.applying import Rejected, apply
@@ -71,9 +72,9 @@ class Batch:
         self.messages = 0
         self.bytes = 0
         self.began = 0.0
-        # of the newest snapshot that an event tells of: position, transaction, and whether its last event is among these
+        # of the newest snapshot that an event tells of: position and transaction; and the position of one whose last event is here
         self.snapshot: tuple[int, int] | None = None
-        self.snapshot_ended = False
+        self.snapshot_ended = 0
 
     def add(self, messages: Iterable[Message]) -> None:
         """Take messages in."""
@@ -89,19 +90,19 @@ class Batch:
             if change is not None:
                 changes[topic].append(change)
                 if change.snapshot:
-                    self._note(change)
+                    self._note(topics.table_of(topic), change)
 
-    def _note(self, change: Change | Truncation) -> None:
-        if self.snapshot is None or change.lsn > self.snapshot[0]:
+    def _note(self, table: str, change: Change | Truncation) -> None:
+        """Note a snapshot. One of tables that nobody declared is nothing to the views: they go on with the batch."""
+        if table in BY_NAME and (self.snapshot is None or change.lsn > self.snapshot[0]):
             self.snapshot = change.lsn, change.txid
-            self.snapshot_ended = False
-        if change.snapshot == "last" and change.lsn == self.snapshot[0]:
-            self.snapshot_ended = True
+        if change.snapshot == "last":
+            self.snapshot_ended = max(self.snapshot_ended, change.lsn)
 
     def read_to(self) -> int:
         """The position up to which a snapshot is surely whole in the topics, by these events; 0 when they do not say."""
         streamed = max((c.lsn - 1 for changes in self.changes.values() for c in changes if not c.snapshot), default=0)
-        return max(streamed, self.snapshot[0] if self.snapshot and self.snapshot_ended else 0)
+        return max(streamed, self.snapshot_ended)
 
 
 class Mirror:

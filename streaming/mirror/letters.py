@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import base64
+import functools
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import orjson
@@ -25,50 +26,61 @@ class DeadLetters:
 
     def __init__(self) -> None:
         self._producer: Producer | None = None
-        self._refused: list[KafkaError] = []
 
     def write(self, rejected: Sequence[tuple[Message, str]]) -> None:
         """Write the messages with their reasons; returns when the broker has acknowledged them all.
 
         Raises KafkaException when the broker refuses them; the same call then has to be made again.
         """
-        if not rejected:
-            return
         try:
-            if self._producer is None:
-                topics.create([topics.DEAD_LETTERS], administrator())
-                self._producer = producer(self._note)
-            for message, reason in rejected:
-                self._send(self._producer, message, reason)
-            while self._producer.flush(COMPLAINT):
-                log.warning("the topic %s takes nothing; the mirror waits for it", topics.DEAD_LETTERS)
-            if self._refused:
-                raise KafkaException(self._refused[0])
+            refused = self._written([letter(message, reason) for message, reason in rejected])
+            # a letter is longer than the message that it holds; that is still where the letter says
+            too_long = [rejected[n] for n, error in refused.items() if error.code() in _TOO_LONG]
+            others = [error for error in refused.values() if error.code() not in _TOO_LONG]
+            others += self._written([letter(message, reason, whole=False) for message, reason in too_long]).values()
+            if others:
+                raise KafkaException(others[0])
         except BaseException:
             # a producer that failed once may be of no more use; what it has not sent will be sent again
             self._producer = None
-            self._refused = []
             raise
 
-    def _send(self, to: Producer, message: Message, reason: str) -> None:
-        try:
-            self._produce(to, letter(message, reason))
-        except KafkaException as error:
-            if error.args[0].code() != KafkaError.MSG_SIZE_TOO_LARGE:
-                raise
-            # the message is still where the letter says
-            self._produce(to, letter(message, reason, whole=False))
+    def _written(self, letters: Sequence[bytes]) -> dict[int, KafkaError]:
+        """Write, wait for the broker, and return what it refused, by number."""
+        if not letters:
+            return {}
+        if self._producer is None:
+            topics.create([topics.DEAD_LETTERS], administrator())
+            self._producer = producer(_ignore)
+        refused: dict[int, KafkaError] = {}
+        for n, content in enumerate(letters):
+            try:
+                self._produce(self._producer, content, functools.partial(_note, refused, n))
+            except KafkaException as error:
+                refused[n] = error.args[0]
+        while self._producer.flush(COMPLAINT):
+            log.warning("the topic %s takes nothing; the mirror waits for it", topics.DEAD_LETTERS)
+        return refused
 
-    def _produce(self, to: Producer, content: bytes) -> None:
+    def _produce(self, to: Producer, content: bytes, told: Callable[[Any, Any], None]) -> None:
         while True:
             try:
-                to.produce(topics.DEAD_LETTERS, value=content)
+                to.produce(topics.DEAD_LETTERS, value=content, on_delivery=told)
                 return
             except BufferError:
                 to.poll(1)
 
-    def _note(self, error: Any, _message: Any) -> None:
-        self._refused.append(error)
+
+_TOO_LONG = (KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_MSG, KafkaError.INVALID_RECORD)
+
+
+def _note(refused: dict[int, KafkaError], number: int, error: KafkaError | None, _message: Any) -> None:
+    if error:
+        refused[number] = error
+
+
+def _ignore(_error: Any, _message: Any) -> None:
+    """Each letter has its own answer."""
 
 
 def letter(message: Message, reason: str, *, whole: bool = True) -> bytes:

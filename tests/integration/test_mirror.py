@@ -347,3 +347,34 @@ def wait_for(true: Callable[[], bool], seconds: float = 20) -> None:
     while not true():
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def test_a_value_of_20_mb_arrives_whole_and_is_a_dead_letter_without_it(clickhouse: Any, mirrored: Mirrored) -> None:
+    large = "0123456789" * 2_000_000
+    mirrored(event("brands", "c", 100, after=row("brands", 1, name=large)))
+    assert clickhouse.query("select length(name) from mirror.brands final").first_row == (20_000_000,)
+    mirrored(event("products", "c", 101, after=row("products", 1, name='"' * 15_000_000, price="NaN")))
+    (letter,) = letters()
+    assert letter["value"] is None
+    assert letter["reason"].startswith("column price: ")
+
+
+def test_a_snapshot_of_tables_that_nobody_declared_is_nothing_to_the_views(clickhouse: Any, mirrored: Mirrored) -> None:
+    mirrored(*truncation("reviews", 500, snapshot="first"), event("reviews", "r", 500, after={"id": 1}, snapshot="last"))
+    assert rows(clickhouse, "reviews", "id, _snapshot") == [(1, 1)]
+    assert clickhouse.query("select count() from mirror._snapshots").first_row == (0,)
+
+
+def test_a_numeric_without_scale_an_infinite_instant_and_text_for_a_date_stop_nothing(clickhouse: Any, mirrored: Mirrored) -> None:
+    first = {"id": 1, "sum": "1.5", "at": "2024-09-01T00:00:00Z", "day": 19_000}
+    others = [{"sum": "12345678901234567890.123456789"}, {"sum": "NaN"}, {"at": "infinity"}, {"day": "2024-09-01T00:00:00Z"}]
+    mirrored(event("sums", "c", 100, after=first))
+    mirrored(*(event("sums", "c", 101 + n, after={**first, "id": n, **other}) for n, other in enumerate(others, start=2)))
+    assert rows(clickhouse, "sums", "id, sum, at, day") == [
+        (1, "1.5", "2024-09-01T00:00:00Z", "19000"),
+        (2, "12345678901234567890.123456789", "2024-09-01T00:00:00Z", "19000"),
+        (3, "NaN", "2024-09-01T00:00:00Z", "19000"),
+        (4, "1.5", "infinity", "19000"),
+        (5, "1.5", "2024-09-01T00:00:00Z", "2024-09-01T00:00:00Z"),
+    ]
+    assert letters() == []
