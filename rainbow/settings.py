@@ -95,6 +95,8 @@ class Settings(BaseSettings):
     )
     api_key_days: int = Field(7, ge=1, le=3650, description="Days that the API keeps idempotency keys and their answers.")
 
+    capture_metrics_port: Port | None = Field(None, description="Port for capture's Prometheus metrics, 0: any free one; default: none.")
+
     currency: str = Field(
         "USD", pattern=r"^[A-Z]{3}$", description="Currency of the shop's money, as an ISO 4217 code; used in labels only."
     )
