@@ -8,6 +8,8 @@ inserted into the first, in the same insert.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rainbow.source.tables import Table
 from rainbow.types import clickhouse_type
 
@@ -22,10 +24,11 @@ OWN_COLUMNS: dict[str, str] = {
 }
 
 # One row for each initial snapshot that the mirror saw: its position, the id of its transaction (whatever it sees has a lower one),
-# when the mirror had all of it (NULL: not yet). The newest is the one that counts.
+# when its end was read (NULL: not yet), when the mirror had all of it (NULL: not yet). The newest is the one that counts.
 SNAPSHOTS = """
 create table if not exists mirror._snapshots (
-    lsn UInt64, txid UInt32, completed_at Nullable(DateTime64(3, 'UTC')), noted_at DateTime64(6, 'UTC') default now64(6)
+    lsn UInt64, txid UInt32, completed_at Nullable(DateTime64(3, 'UTC')), noted_at DateTime64(6, 'UTC') default now64(6),
+    ended_at Nullable(DateTime64(3, 'UTC'))
 ) engine = ReplacingMergeTree(noted_at) order by lsn
 """
 
@@ -35,12 +38,16 @@ def columns(table: Table) -> dict[str, str]:
     return {c.name: f"Nullable({kind})" if c.nullable else kind for c in table.columns for kind in (clickhouse_type(c.type),)}
 
 
-def create(name: str, key: str, columns: dict[str, str]) -> tuple[str, ...]:
-    """The statements that make a table, its history, and what fills the history; harmless where they are there."""
+def create(name: str, key: str | Sequence[str], columns: dict[str, str]) -> tuple[str, ...]:
+    """The statements that make a table, its history, and what fills the history; harmless where they are there.
+
+    ``key``: the column that tells rows apart, or several.
+    """
+    keys = ", ".join(f"`{column}`" for column in ((key,) if isinstance(key, str) else key))
     every = ", ".join(f"`{column}` {type_}" for column, type_ in {**columns, **OWN_COLUMNS}.items())
     return (
-        f"create table if not exists mirror.`{name}` ({every}) engine = ReplacingMergeTree(_lsn, _deleted) order by `{key}`",
-        f"create table if not exists mirror.`{name}_history` ({every}) engine = ReplacingMergeTree(_lsn) order by (`{key}`, _lsn)",
+        f"create table if not exists mirror.`{name}` ({every}) engine = ReplacingMergeTree(_lsn, _deleted) order by ({keys})",
+        f"create table if not exists mirror.`{name}_history` ({every}) engine = ReplacingMergeTree(_lsn) order by ({keys}, _lsn)",
         f"create materialized view if not exists mirror.`{name}_to_history` to mirror.`{name}_history` as select * from mirror.`{name}`",
     )
 

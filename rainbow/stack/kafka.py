@@ -86,6 +86,11 @@ def configuration(ports: Sequence[int], number: int) -> dict[str, str]:
         "share.coordinator.state.topic.replication.factor": copies,
         "share.coordinator.state.topic.min.isr": "1",
         "group.initial.rebalance.delay.ms": "0",
+        # a dead consumer's partitions go to the others, or to itself started again, within seconds
+        "group.consumer.min.session.timeout.ms": "1000",
+        "group.consumer.session.timeout.ms": "2500",
+        "group.consumer.min.heartbeat.interval.ms": "100",
+        "group.consumer.heartbeat.interval.ms": "300",
         "log.cleaner.dedupe.buffer.size": "4194304",
         # a dead broker is noticed soon
         "broker.heartbeat.interval.ms": "500",
