@@ -13,11 +13,14 @@ from rich.table import Table
 if TYPE_CHECKING:
     from rainbow.stack.control import Progress
 
-Services = Annotated[list[str] | None, typer.Argument(help="postgres, bigquery, clickhouse, kafka; default: all.", show_default=False)]
+Services = Annotated[
+    list[str] | None, typer.Argument(help="postgres, bigquery, clickhouse, kafka, capture, mirror; default: all.", show_default=False)
+]
 
 _UP_HELP = """
 Start the local services that no setting names, and wait until they answer.
-The batch layer needs no Kafka, so it is started with --stream only.
+The batch layer needs no Kafka, capture and mirror: they are started with
+--stream only.
 
 \b
   rainbow up
@@ -68,7 +71,7 @@ def add_to(app: typer.Typer) -> None:
 
 def up(
     services: Services = None,
-    stream: Annotated[bool, typer.Option("--stream", help="Start what the speed layer needs, too: Kafka.")] = False,
+    stream: Annotated[bool, typer.Option("--stream", help="Start the speed layer, too: Kafka, capture, mirror.")] = False,
     brokers: Annotated[
         int | None,
         typer.Option(

@@ -19,13 +19,14 @@ import psutil
 
 from rainbow.errors import RainbowError, ServiceError
 from rainbow.settings import ENDPOINTS, Settings, endpoint_setting, read_settings, settings
-from rainbow.stack import bigquery, clickhouse, kafka, ports, postgres
+from rainbow.stack import bigquery, clickhouse, kafka, ports, postgres, streaming
 from rainbow.stack.place import Place, locked, place_of, write_private
 from rainbow.stack.process import alive, end, left_behind, running, start, stop
 from rainbow.stack.service import Service, masked
 
 SERVICES: dict[str, Service] = {
-    service.name: service for service in (postgres.SERVICE, bigquery.SERVICE, clickhouse.SERVICE, kafka.SERVICE)
+    service.name: service
+    for service in (postgres.SERVICE, bigquery.SERVICE, clickhouse.SERVICE, kafka.SERVICE, streaming.CAPTURE, streaming.MIRROR)
 }
 # what `up` starts unasked, and what the speed layer needs besides
 BATCH = tuple(name for name, service in SERVICES.items() if service.always)

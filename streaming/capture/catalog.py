@@ -23,6 +23,11 @@ SCHEMA = "public"
 # the first that tells a publication's column lists and row filters
 OLDEST = 15
 
+
+class NoTablesError(DataError):
+    """The source has none of the tables yet."""
+
+
 Say = Callable[[str], None]
 Connection = psycopg.Connection[Any]
 
@@ -66,7 +71,7 @@ def check_server(connection: Connection) -> None:
 def publish(connection: Connection, say: Say, warn: Say) -> int:
     """Make the publication, or add the declared tables that it lacks; its id.
 
-    Raises DataError when no table could be captured, ServiceError when the role may not make it.
+    Raises NoTablesError when no table could be captured, ServiceError when the role may not make it.
     """
     found = connection.execute("select oid, puballtables from pg_publication where pubname = %s", [PUBLICATION]).fetchone()
     there = dict(connection.execute(_DECLARED, [list(BY_NAME)]).fetchall())
@@ -75,7 +80,7 @@ def publish(connection: Connection, say: Say, warn: Say) -> int:
         warn(_no_identity(f"{SCHEMA}.{name}"))
     if found is None:
         if not publishable:
-            raise DataError("the source has none of the shop's tables: make them with `rainbow seed --schema-only`")
+            raise NoTablesError("the source has none of the shop's tables: make them with `rainbow seed --schema-only`")
         _change(connection, f"create publication {PUBLICATION} for table {_list(publishable)} with (publish_via_partition_root = true)")
         say(f"publication {PUBLICATION} made, of {len(publishable)} tables")
     elif not found[1]:

@@ -11,6 +11,7 @@ from confluent_kafka import KafkaException
 from psycopg.conninfo import conninfo_to_dict
 
 from rainbow.settings import settings
+from streaming.capture.catalog import NoTablesError
 from streaming.capture.outbox import Outbox
 from streaming.capture.session import Session
 from streaming.capture.slot import refusal
@@ -51,6 +52,9 @@ class Capture:
                 pause = _PAUSE
             except StoppedError:
                 break
+            except NoTablesError as error:
+                self._warn(f"{error}; waiting for them")
+                self._sleep(_LONGEST_PAUSE)
             except (psycopg.Error, KafkaException, TimeoutError) as error:
                 self._give_up_if_for_good(error)
                 self._tell(error)
