@@ -92,13 +92,22 @@ FIELDS = tuple(
 SHAPE = Shape("public", "things", FIELDS, (0,))
 
 # what PostgreSQL prints, with the signs that could mislead a pattern: the letters of the protocol, quotes, lengths over one byte
-TEXTS = st.text(st.one_of(st.sampled_from('tnuNOK"\\\t\n%é'), st.characters(exclude_characters="\0", exclude_categories=["Cs"])), max_size=300)
+TEXTS = st.text(
+    st.one_of(st.sampled_from('tnuNOK"\\\t\n%é'), st.characters(exclude_characters="\0", exclude_categories=["Cs"])), max_size=300
+)
 VALUES = {
     BIGINT: st.integers(-(2**63), 2**63 - 1).map(str),
     TEXT: TEXTS,
     NUMERIC: st.one_of(st.decimals(allow_nan=False, allow_infinity=False).map(lambda d: f"{d:f}"), st.sampled_from(["NaN", "Infinity"])),
     MOMENT: st.sampled_from(
-        ["2024-09-01 00:00:00+00", "2024-09-01 00:00:00.1234+00", "infinity", "-infinity", "0044-03-15 12:00:00+00 BC", "12024-01-01 00:00:00+00"]
+        [
+            "2024-09-01 00:00:00+00",
+            "2024-09-01 00:00:00.1234+00",
+            "infinity",
+            "-infinity",
+            "0044-03-15 12:00:00+00 BC",
+            "12024-01-01 00:00:00+00",
+        ]
     ),
     DATE: st.sampled_from(["1970-01-01", "2024-02-29", "infinity", "-infinity", "0001-12-31 BC", "12024-01-01"]),
     BOOLEAN: st.sampled_from("tf"),
@@ -134,7 +143,15 @@ def copied(text: bytes | None) -> bytes:
     """As COPY writes it."""
     if text is None:
         return rb"\N"
-    for sign, escape in ((b"\\", rb"\\"), (b"\t", rb"\t"), (b"\n", rb"\n"), (b"\r", rb"\r"), (b"\b", rb"\b"), (b"\f", rb"\f"), (b"\v", rb"\v")):
+    for sign, escape in (
+        (b"\\", rb"\\"),
+        (b"\t", rb"\t"),
+        (b"\n", rb"\n"),
+        (b"\r", rb"\r"),
+        (b"\b", rb"\b"),
+        (b"\f", rb"\f"),
+        (b"\v", rb"\v"),
+    ):
         text = text.replace(sign, escape)
     return text
 
