@@ -20,6 +20,9 @@ from streaming.events import Field, Shape
 
 Say = Callable[[str], None]
 
+# seconds that making a slot takes at most when nothing is in its way
+_LONG = 3.0
+
 
 class Session:
     """One connection's life; ``follow`` is all of it. ``patience``: seconds to wait for a slot that somebody else reads from."""
@@ -118,7 +121,7 @@ class Session:
     ) -> snapshot.Position:
         state, began, before = self._state, time.monotonic(), self._state.snapshot_rows
         state.phase = "snapshot"
-        exported = replication.create_slot(name, temporary=temporary, check=state.check)
+        exported = replication.create_slot(name, temporary=temporary, check=self._patient(began))
         with wire.connect(self._url) as connection:
             position = snapshot.take_in(connection, exported, name)
             taken = snapshot.Snapshot(self._outbox, position, self._side.info.dbname, state)
@@ -127,6 +130,16 @@ class Session:
         state.snapshots += 1
         self._say(f"snapshot complete: {state.snapshot_rows - before:,} rows in {time.monotonic() - began:.1f} s")
         return position
+
+    def _patient(self, since: float) -> Callable[[], None]:
+        """A check that says what is waited for when it takes long."""
+
+        def check() -> None:
+            self._state.check()
+            if time.monotonic() - since > _LONG:
+                self._warn("the snapshot waits for transactions that are open to end; `select * from pg_stat_activity` shows them")
+
+        return check
 
     def _noted(self, note: Note) -> Note:
         notes.write(self._outbox, note, self._state.check)

@@ -81,6 +81,10 @@ def drop(connection: Connection, name: str = SLOT) -> None:
 def refusal(error: psycopg.Error, user: str) -> RainbowError | None:
     """What the user has to do about an error of the server's; None for one that may pass by itself."""
     text = reason(error)
+    if "permission denied for" in text:
+        return ServiceError(
+            f"the role {user} may not read what is published ({text}): `grant select on all tables in schema public to {user}`"
+        )
     if isinstance(error, psycopg.errors.InsufficientPrivilege) or "permission denied to start WAL sender" in text:
         return ServiceError(f"the role {user} may not replicate ({text}): `alter role {user} replication`, as a superuser")
     if "replication slots are in use" in text:

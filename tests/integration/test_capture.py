@@ -10,7 +10,7 @@ import time
 import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -19,10 +19,12 @@ import pytest
 
 from rainbow.settings import Settings, settings
 from rainbow.source.schema import create_schema
-from rainbow.stack import up
+from rainbow.stack import down, postgres, up
 from rainbow.stack.place import place_of
 from rainbow.stack.process import running
 from streaming import clients, topics
+from tests.conftest import _folder as a_folder
+from tests.conftest import _settings_of as settings_of
 from tests.integration import capturing as c
 from tests.integration.capturing import COMMAND, Capture, capturing, records, rows, rows_of, wait_until_confirmed
 
@@ -376,6 +378,47 @@ def test_what_a_user_has_to_put_right_is_said_in_one_line(shop: Connection) -> N
     assert refused.returncode == 1
     assert "the role reader may not replicate" in refused.stderr.strip().splitlines()[-1]
     assert "alter role reader replication" in refused.stderr
+
+
+def test_a_server_that_does_not_write_what_is_needed_is_said_in_one_line(stream_stack: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(postgres.CONFIGURATION, "wal_level", "replica")
+    with a_folder() as home, settings_of(home, kafka_servers=stream_stack.url_of("kafka")):
+        try:
+            up(["postgres"])
+            refused = subprocess.run(COMMAND, capture_output=True, text=True, timeout=30, check=False)
+        finally:
+            down()
+    assert refused.returncode == 1
+    assert refused.stderr.strip().splitlines()[-1].startswith("rainbow: capture needs wal_level = logical, PostgreSQL has replica")
+
+
+def test_a_server_without_a_free_slot_is_said_in_one_line(shop: Connection) -> None:
+    taken = []
+    try:
+        with suppress(psycopg.errors.ConfigurationLimitExceeded):
+            while True:
+                name = f"taken_{len(taken)}"
+                shop.execute("select pg_create_physical_replication_slot(%s)", [name])
+                taken.append(name)
+        refused = subprocess.run(COMMAND, capture_output=True, text=True, timeout=30, check=False)
+    finally:
+        for name in taken:
+            shop.execute("select pg_drop_replication_slot(%s)", [name])
+    assert refused.returncode == 1
+    assert refused.stderr.strip().splitlines()[-1].startswith("rainbow: PostgreSQL has no slot left")
+    assert "raise max_replication_slots" in refused.stderr
+
+
+def test_a_stop_while_the_slot_waits_for_open_transactions_leaves_no_slot(shop: Connection) -> None:
+    with psycopg.connect(c.url()) as other:
+        new(other, "Oak")
+        capture = Capture()
+        try:
+            capture.until("waits for transactions that are open")
+            assert capture.stop() == 0
+        finally:
+            capture.close()
+        assert shop.execute("select from pg_replication_slots where slot_name = 'rainbow'").rowcount == 0
 
 
 def test_a_new_snapshot_is_taken_when_the_slot_is_gone(shop: Connection) -> None:
