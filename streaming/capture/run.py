@@ -43,7 +43,7 @@ class Capture:
 
     def run(self) -> None:
         """Follow the source. Raises RainbowError for what a user has to put right."""
-        outbox, pause, events = Outbox(self._warn), _PAUSE, 0
+        outbox, pause, events = Outbox(_LOG.warning), _PAUSE, 0
         watch = Watch(self._url, self._state, _LOG.info)
         watch.start(self._settings.capture_metrics_port)
         while self._state.stopping is None:
@@ -58,7 +58,7 @@ class Capture:
                 if outbox.failed:
                     # what it still holds comes again from the slot
                     outbox.close()
-                    outbox = Outbox(self._warn)
+                    outbox = Outbox(_LOG.warning)
                 if self._state.events > events:
                     pause, events = _PAUSE, self._state.events
                 self._sleep(pause)

@@ -29,11 +29,11 @@ class Session:
 
     def __init__(self, url: str, outbox: Outbox, state: State, say: Say, warn: Say, patience: float) -> None:
         self._url, self._outbox, self._state, self._say, self._warn, self._patience = url, outbox, state, say, warn, patience
-        self._admin = clients.administrator()
         self._partitions: dict[str, int] = {}
         self._tables: frozenset[str] = frozenset()
         self._stream: Stream | None = None
         self._side = wire.connect(url)
+        self._admin = clients.administrator()
 
     def follow(self) -> None:
         """Stream until the stop is asked for, or a table's rows have to be read first, which the next session does.
