@@ -30,7 +30,7 @@ class Session:
     def __init__(self, url: str, outbox: Outbox, state: State, say: Say, warn: Say, patience: float) -> None:
         self._url, self._outbox, self._state, self._say, self._warn, self._patience = url, outbox, state, say, warn, patience
         self._partitions: dict[str, int] = {}
-        self._tables: frozenset[str] = frozenset()
+        self._tables: dict[str, int] = {}
         self._stream: Stream | None = None
         self._side = wire.connect(url)
         self._admin = clients.administrator()
@@ -42,17 +42,18 @@ class Session:
         """
         with self._side:
             catalog.check_server(self._side)
-            publication = catalog.publish(self._side, self._say, self._warn)
+            publication, added = catalog.publish(self._side, self._say, self._warn)
             tables = catalog.published(self._side, self._warn)
             there = self._topics(tables)
+            fresh = frozenset(t.name for t in tables if t.name in added or t.shape.topic not in there)
             note = notes.read(self._state.check)
             found = slot.claim(self._side, self._state.process, self._patience, self._state.check)
             replication = wire.Replication(self._url)
             try:
                 self._state.process = replication.process
                 server = replication.identify(self._state.check)
-                note = self._catch_up(replication, note, found, server, publication, tables, there)
-                self._tables = frozenset(note.tables)
+                note = self._catch_up(replication, note, found, server, publication, tables, fresh)
+                self._tables = note.tables
                 self._follow(replication, server)
             finally:
                 self._state.phase = "waiting"
@@ -67,8 +68,8 @@ class Session:
         primary = catalog.primary_key(self._side, relation.id)
         bases = catalog.domains(self._side)
         name = f"{relation.schema}.{relation.table}"
-        if name not in self._tables and name not in self._state.met and self._stream:
-            self._state.met.add(name)
+        if self._tables.get(name) != relation.id and relation.id not in self._state.met and self._stream:
+            self._state.met.add(relation.id)
             self._stream.leave = True
         fields = tuple(Field(column.name, catalog.base_of(bases, column.type)) for column in relation.columns)
         key = catalog.key_of(relation.schema, relation.table, relation.identity, names, primary, flagged)
@@ -95,25 +96,25 @@ class Session:
         server: wire.Server,
         publication: int,
         tables: Sequence[Published],
-        there: frozenset[str],
+        fresh: frozenset[str],
     ) -> Note:
-        """Take the snapshots that are missing; the note of all that are complete."""
+        """Take the snapshots that are missing, those of ``fresh`` tables among them; the note of all that are complete."""
         database = self._side.info.dbname
         if note is None or (reason := _why_anew(note, found, server, database, publication)):
             self._say(f"snapshot of {len(tables)} tables: {reason if note else 'there is none yet'}")
             slot.drop(self._side)
             self._state.confirmed = 0
             position = self._snapshot(replication, SLOT, tables)
-            return self._noted(Note(SLOT, position.lsn, position.txid, server.system, database, publication, tuple(t.name for t in tables)))
-        missing = [table for table in tables if table.name not in note.tables or table.shape.topic not in there]
+            return self._noted(Note(SLOT, position.lsn, position.txid, server.system, database, publication, _ids(tables)))
+        missing = [table for table in tables if note.tables.get(table.name) != table.id or table.name in fresh]
         if missing:
-            self._say(f"snapshot of {', '.join(table.name for table in missing)}: new in the publication")
+            self._say(f"snapshot of {', '.join(table.name for table in missing)}: new in the publication, or made again")
             beside = wire.Replication(self._url)
             try:
                 self._snapshot(beside, f"{SLOT}_{beside.process}", missing, temporary=True)
             finally:
                 beside.close()
-            note = self._noted(replace(note, tables=tuple(sorted({*note.tables, *(table.name for table in missing)}))))
+            note = self._noted(replace(note, tables=note.tables | _ids(missing)))
         return note
 
     def _snapshot(
@@ -170,3 +171,7 @@ def _why_anew(note: Note, found: Slot | None, server: wire.Server, database: str
     if note.publication != publication:
         return "the publication was made anew"
     return None
+
+
+def _ids(tables: Sequence[Published]) -> dict[str, int]:
+    return {table.name: table.id for table in tables}

@@ -342,6 +342,20 @@ def test_a_table_that_joins_the_publication_comes_with_the_rows_it_had(shop: Con
     assert {tuple(record.key) for record in found if record.key} == {("product", "author")}
 
 
+def test_a_table_that_was_dropped_and_made_again_is_read_anew(shop: Connection) -> None:
+    new(shop, "Oak", "Ash")
+    with capturing():
+        pass
+    shop.execute("drop table brands cascade")
+    with shop.transaction():
+        create_schema(shop)
+    new(shop, "Elm")
+    with capturing() as second:
+        assert "snapshot of public.brands" in second.log
+        wait_until_confirmed(shop)
+    assert rows(records(BRANDS)) == rows_of(shop, "brands")
+
+
 def test_the_slot_moves_while_the_shop_is_quiet(shop: Connection) -> None:
     shop.execute("create table elsewhere (id bigint)")
     with capturing():
