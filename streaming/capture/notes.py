@@ -20,7 +20,8 @@ from streaming.topics import CAPTURE
 
 @dataclass(frozen=True)
 class Note:
-    """A complete snapshot: the slot, its position and transaction, the server and database, the publication's id, and the tables."""
+    """A complete snapshot: the slot, its position and transaction, the server and database, the publication's id, and the tables with
+    their ids."""
 
     slot: str
     lsn: int
@@ -28,7 +29,7 @@ class Note:
     system: str
     database: str
     publication: int
-    tables: tuple[str, ...]
+    tables: dict[str, int]
     done: bool = True
 
 
@@ -83,6 +84,6 @@ def _parsed(value: bytes | None) -> Note | None:
     """A note that was written by another version says nothing."""
     try:
         fields = orjson.loads(value or b"null")
-        return Note(**{**fields, "tables": tuple(fields["tables"])}) if fields and fields.get("done") else None
-    except (TypeError, KeyError, ValueError):
+        return Note(**fields) if fields.get("done") and isinstance(fields.get("tables"), dict) else None
+    except (TypeError, ValueError, AttributeError):
         return None
