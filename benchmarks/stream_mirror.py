@@ -140,6 +140,9 @@ class Told:
     def value(self) -> bytes | None:
         return self._parts[2]
 
+    def headers(self) -> list[tuple[str, bytes]] | None:
+        return None
+
 
 def mirroring(count: int) -> dict[str, Any]:
     """Run a mirror as people do, until it has committed all."""

@@ -98,6 +98,8 @@ def _insert_together(client: Client, tables: Tables, name: str, rows: list[Chang
         usable = _without(usable, [row for row, _ in unfit])
         if made is not None:
             client.insert_arrow(table.quoted, made)
+            if moved := [row.lsn for row in usable if row.moved]:
+                earlier.mend(client, tables.of(name) or table, moved)
             break
     return rejected
 
