@@ -80,8 +80,8 @@ def read(message: Message) -> Change | Truncation | None:
         operation, source = event["op"], event["source"]
         lsn, committed, snapshot = source["lsn"], source["ts_ms"], source.get("snapshot")
         txid = (source.get("txId") or 0) & _TXIDS
-        if not (0 <= lsn < _POSITIONS and 0 <= committed < _INSTANTS):
-            raise UnusableError("source.lsn or source.ts_ms is out of range")
+        if not (type(lsn) is type(committed) is int and 0 <= lsn < _POSITIONS and 0 <= committed < _INSTANTS):
+            raise UnusableError("source.lsn or source.ts_ms is no whole number, or out of range")
     except (KeyError, TypeError, AttributeError):
         raise UnusableError("it is no change event: op, source.lsn and source.ts_ms are wanted") from None
     if not isinstance(snapshot, str) or snapshot in _STREAMING:
@@ -95,7 +95,7 @@ def read(message: Message) -> Change | Truncation | None:
         moved = partial and any(name == NEW_KEY for name, _ in message.headers() or ())
         return Change(values, lsn, True, txid, committed, snapshot, partial, moved, message)
     values = event.get("after")
-    if operation not in _WRITES or type(values) is not dict:
+    if type(operation) is not str or operation not in _WRITES or type(values) is not dict:
         raise UnusableError(f"operation {operation!r} is not known, or has no after image")
     partial = _UNAVAILABLE in content
     if partial:
