@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 from orjson import JSONDecodeError, loads
@@ -101,10 +103,12 @@ def read(message: Message) -> Change | Truncation | None:
     if partial:
         _fill_from_before(values, event.get("before"))
     # a row that is new has all of its values, unless it is an old one under another key
-    return Change(values, lsn, False, txid, committed, snapshot, partial, partial and operation == "c", message)
+    return _change((values, lsn, False, txid, committed, snapshot, partial, partial and operation == "c", message))
 
 
 _WRITES = frozenset("cur")
+# Change._make without its check of the length, for each of many
+_change: Callable[[tuple[Any, ...]], Change] = functools.partial(tuple.__new__, Change)
 # an incremental snapshot's rows come in the midst of streaming, and stand for the moment of their position
 _STREAMING = ("false", "incremental")
 
