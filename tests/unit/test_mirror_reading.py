@@ -20,7 +20,12 @@ anything = st.recursive(
 )
 sources = anything | st.fixed_dictionaries(
     {},
-    optional={"lsn": anything | st.integers(0, 2**64 - 1), "ts_ms": anything | st.integers(0, 2**42), "txId": anything, "snapshot": anything},
+    optional={
+        "lsn": anything | st.integers(0, 2**64 - 1),
+        "ts_ms": anything | st.integers(0, 2**42),
+        "txId": anything,
+        "snapshot": anything,
+    },
 )
 envelopes = anything | st.fixed_dictionaries(
     {},
