@@ -1,21 +1,26 @@
 """What the mirror takes in, beside its limits on the same machine in the same run.
 
-    python benchmarks/stream_mirror.py [--events 200000]
+    python benchmarks/stream_mirror.py [--events 200000] [--seconds 15]
 
 A Kafka, a ClickHouse and a mirror of their own in a temporary folder. The topics are filled first: a half new order lines, a quarter
 changes of lines and a quarter changes of products, both with the image before (REPLICA IDENTITY FULL). Then, one after the other: the
 messages are read and thrown away (confluent-kafka), the same rows are inserted as ready Arrow tables, the mirror does its work.
+
+At last a shop with a capture: 1,000 rows a second, ten a transaction, and for each transaction the time from its COMMIT's return until
+`mirror.brands` has it, as a client sees that asks every 5 ms.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import random
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -140,6 +145,9 @@ class Told:
     def value(self) -> bytes | None:
         return self._parts[2]
 
+    def headers(self) -> list[tuple[str, bytes]] | None:
+        return None
+
 
 def mirroring(count: int) -> dict[str, Any]:
     """Run a mirror as people do, until it has committed all."""
@@ -173,11 +181,61 @@ def mirroring(count: int) -> dict[str, Any]:
         process.wait()
 
 
+def visible(seconds: float) -> dict[str, Any]:
+    """Milliseconds from COMMIT to visible, at 1,000 changes a second."""
+    from rainbow.olap.client import connect as connect_clickhouse
+    from rainbow.source.connection import connect
+    from rainbow.source.schema import create_schema
+    from streaming.progress import wait_until_caught_up
+
+    with connect(autocommit=True) as shop, shop.transaction():
+        create_schema(shop)
+    command = [sys.executable, "-c", "from rainbow.cli import main; main()", "stream"]
+    processes = [subprocess.Popen([*command, name], cwd=ROOT) for name in ("capture", "mirror")]
+    try:
+        time.sleep(3)
+        wait_until_caught_up(60)
+        committed: list[float] = []
+        seen: list[float] = []
+        done = threading.Event()
+
+        def watch() -> None:
+            with contextlib.closing(connect_clickhouse()) as client:
+                while not done.is_set() or len(seen) < len(committed):
+                    newest = client.query("select max(id) from mirror.brands").result_rows[0][0]
+                    now = time.perf_counter()
+                    seen.extend([now] * (newest // 10 - len(seen)))
+                    time.sleep(0.005)
+
+        watching = threading.Thread(target=watch)
+        watching.start()
+        began = time.perf_counter()
+        with connect(autocommit=True) as shop:
+            for n in range(int(seconds * 100)):
+                time.sleep(max(0, began + n / 100 - time.perf_counter()))
+                shop.execute(
+                    "insert into brands select g, 'N', now(), now() from generate_series(%s::bigint, %s) g", [n * 10 + 1, n * 10 + 10]
+                )
+                committed.append(time.perf_counter())
+        rate = 10 * len(committed) / (time.perf_counter() - began)
+        done.set()
+        watching.join(60)
+        late = sorted((s - c) * 1000 for c, s in zip(committed, seen, strict=True))
+        return {"changes_a_second": round(rate), "p50_ms": round(late[len(late) // 2]), "p95_ms": round(late[len(late) * 95 // 100])}
+    finally:
+        for process in processes:
+            process.terminate()
+        for process in processes:
+            process.wait()
+
+
 def main() -> None:
     """Measure, and print JSON."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--events", type=int, default=200_000)
-    count = parser.parse_args().events
+    parser.add_argument("--seconds", type=float, default=15)
+    chosen = parser.parse_args()
+    count = chosen.events
     from rainbow import stack
     from rainbow.settings import settings
     from rainbow.stack import kafka_jars
@@ -188,9 +246,10 @@ def main() -> None:
         os.environ.update(RAINBOW_HOME=home, RAINBOW_KAFKA_JARS=str(jars))
         settings.cache_clear()
         try:
-            stack.up(["clickhouse", "kafka"])
+            stack.up(["postgres", "clickhouse", "kafka"])
             settings.cache_clear()
-            from tests.integration.change_events import send
+            from rainbow.olap.client import connect
+            from tests.integration.change_events import forget_topics, send
 
             told = list(events(count))
             send(told)
@@ -205,6 +264,11 @@ def main() -> None:
                 "arrow_cast_us": {name: round(took[f"cast_{name}_us_a_value"], 3) for name in ("decimals", "instants")},
                 "mirror": mirroring(count),
             }
+            forget_topics()
+            with contextlib.closing(connect()) as client:
+                client.command("drop database mirror sync")
+            found["commit_to_visible"] = visible(chosen.seconds)
+            found["load_average"] = os.getloadavg()[0]
             print(json.dumps(found, indent=2))
         finally:
             stack.down()

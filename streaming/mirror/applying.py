@@ -88,7 +88,7 @@ def _insert_together(client: Client, tables: Tables, name: str, rows: list[Chang
     table = _table_of(tables, name, rows, rejected)
     if table is None:
         return rejected
-    usable = [row for row in rows if _has_names(table, row, rejected)]
+    usable = _with_key(table, rows, rejected)
     if any(row.partial for row in usable):
         failed = earlier.complete(client, table, usable)
         rejected += [(row.message, reason) for row, reason in failed]
@@ -99,6 +99,8 @@ def _insert_together(client: Client, tables: Tables, name: str, rows: list[Chang
         usable = _without(usable, [row for row, _ in unfit])
         if made is not None:
             client.insert_arrow(table.quoted, made)
+            if moved := [row.lsn for row in usable if row.moved]:
+                earlier.mend(client, tables.of(name) or table, moved)
             break
     return rejected
 
@@ -122,17 +124,15 @@ def _table_of(tables: Tables, name: str, rows: Sequence[Change], rejected: list[
     return None
 
 
-def _has_names(table: MirrorTable, row: Change, rejected: list[Rejected]) -> bool:
-    """Whether a row has its key, and no column with one of the mirror's own names."""
+def _with_key(table: MirrorTable, rows: list[Change], rejected: list[Rejected]) -> list[Change]:
+    """The rows that have a value in each key column."""
     for name in table.keys:
-        if row.values.get(name) is None:
-            rejected.append((row.message, f"column {name}: it is part of the key and has no value"))
-            return False
-    for name in _OWN:
-        if name in row.values:
-            rejected.append((row.message, f"column {name}: the mirror has a column of this name for its own use"))
-            return False
-    return True
+        usable = [row for row in rows if row.values.get(name) is not None]
+        if len(usable) < len(rows):
+            reason = f"column {name}: it is part of the key and has no value"
+            rejected += [(row.message, reason) for row in rows if row.values.get(name) is None]
+        rows = usable
+    return rows
 
 
 def to_arrow(client: Client, tables: Tables, name: str, rows: list[Change]) -> tuple[pa.Table | None, list[tuple[Change, str]]]:
@@ -145,6 +145,8 @@ def to_arrow(client: Client, tables: Tables, name: str, rows: list[Change]) -> t
     assert table
     raw = _by_column(table, rows)
     if raw is None:
+        if taken := [(row, name) for row in rows for name in _OWN if name in row.values]:
+            return None, [(row, f"column {name}: the mirror has a column of this name for its own use") for row, name in taken]
         table = _with_new_columns(tables, table, rows)
         raw = {column: [row.values.get(column) for row in rows] for column in table.columns}
     arrays: dict[str, pa.Array] = {}

@@ -87,6 +87,10 @@ class Batch:
             except UnusableError as reason:
                 self.rejected.append((message, str(reason)))
                 continue
+            except Exception as error:
+                log.exception("a message that the mirror cannot cope with")
+                self.rejected.append((message, f"the mirror cannot cope with it: {type(error).__name__}: {error}"))
+                continue
             if change is not None:
                 changes[topic].append(change)
                 if change.snapshot:

@@ -6,13 +6,14 @@ event may be read again after later ones.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from orjson import loads
 
+from rainbow.olap.mirror_tables import OWN_COLUMNS
 from streaming.mirror.columns import parts
-from streaming.mirror.envelopes import Change, Row, is_unavailable
+from streaming.mirror.envelopes import UNAVAILABLE, Change, Row, is_unavailable
 from streaming.mirror.tables import MirrorTable, quoted
 
 if TYPE_CHECKING:
@@ -63,21 +64,66 @@ def _unknown_in_batch(table: MirrorTable, changes: Sequence[Change]) -> Iterator
 
 
 def _fill(table: MirrorTable, change: Change, before: Row) -> str | None:
-    """Take from the version before what a change leaves out; returns a column that is not there."""
+    """Take from the version before what a change leaves out; returns a column that is not there.
+
+    A moved row's stays left out until `mend`, and so does what is taken from such a row.
+    """
     values = change.values
+    left_out = [name for name, value in values.items() if is_unavailable(value)]
     if change.deleted:
-        for name, value in before.items():
-            if name not in table.keys:
-                values[name] = value
-        for name in [name for name, value in values.items() if is_unavailable(value)]:
+        for name in left_out:
             del values[name]
+        values.update({name: value for name, value in before.items() if name not in table.keys})
         return None
-    for name, value in values.items():
-        if is_unavailable(value):
-            if name not in before or is_unavailable(before[name]):
-                return name
+    for name in left_out:
+        if name in before and not change.moved:
             values[name] = before[name]
+        elif not change.moved:
+            return name
     return None
+
+
+def mend(client: Client, table: MirrorTable, positions: Iterable[int]) -> None:
+    """Give rows that moved to another key, at these positions, the values that were left out; once both sides of the move are here.
+
+    Both sides call this after they are inserted, so whichever comes second finds the other one, in whatever mirror and order.
+    """
+    texts = [name for name, type_ in table.columns.items() if parts(type_)[0] == "String" and name not in table.keys]
+    waiting = sorted(set(positions)) if texts else []
+    while waiting:
+        position = waiting.pop(0)
+        keys = ", ".join(map(quoted, table.keys))
+        left_out = " or ".join(f"{quoted(name)} = {literal(UNAVAILABLE)}" for name in texts)
+        rows = client.query(
+            f"select _deleted, ({keys},), {left_out} from {table.history} final where _lsn = {position} limit 3"
+        ).result_rows
+        old, new = [key for deleted, key, _ in rows if deleted], [key for deleted, key, lacks in rows if not deleted and lacks]
+        if len(old) == len(new) == 1:
+            waiting += _mend(client, table, texts, position, old[0], new[0])
+
+
+def _mend(client: Client, table: MirrorTable, texts: Sequence[str], position: int, old: tuple[Any, ...], new: tuple[Any, ...]) -> list[int]:
+    """Copy what the old key's delete has into the versions of the new key; the positions at which that one moved on."""
+    keys = f"({', '.join(map(quoted, table.keys))},)"
+    there = f"{keys} = ({', '.join(map(literal, new))},) and _lsn >= {position}"
+    # up to where the row was deleted or moved again: what comes after that is another row
+    ends = client.query(f"select minOrNull(_lsn) from {table.history} where {there} and _lsn > {position} and _deleted").result_rows[0][0]
+    if ends is not None:
+        there += f" and _lsn <= {ends}"
+    source = f"from {table.history} where {keys} = ({', '.join(map(literal, old))},) and _lsn = {position} and _deleted limit 1"
+    taken = [
+        f"if({quoted(name)} = {literal(UNAVAILABLE)}, (select {quoted(name)} {source}), {quoted(name)}) as {quoted(name)}"
+        if name in texts
+        else quoted(name)
+        for name in table.columns
+    ]
+    own = ", ".join(OWN_COLUMNS)
+    lacking = " or ".join(f"v.{quoted(name)} = {literal(UNAVAILABLE)}" for name in texts)
+    client.command(
+        f"""insert into {table.quoted} ({", ".join(map(quoted, table.columns))}, {own})
+            select {", ".join(taken)}, {own} from (select * from {table.history} as v final where {there} and ({lacking}))"""
+    )
+    return [] if ends is None else [ends]
 
 
 def _from_history(client: Client, table: MirrorTable, versions: Sequence[Version]) -> dict[Version, Row]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 from orjson import JSONDecodeError, loads
@@ -10,6 +12,9 @@ Row = dict[str, Any]
 
 # what stands for a big value that was not written again, where the log does not hold it
 UNAVAILABLE = "__debezium_unavailable_value"
+
+# the header with which a delete says that the row goes on under another key
+NEW_KEY = "__debezium.newkey"
 
 _UNAVAILABLE = UNAVAILABLE.encode()
 _POSITIONS = 1 << 64
@@ -30,13 +35,15 @@ class Message(Protocol):
     def offset(self) -> int: ...  # noqa: D102
     def key(self) -> bytes | None: ...  # noqa: D102
     def value(self) -> bytes | None: ...  # noqa: D102
+    def headers(self) -> list[tuple[str, bytes]] | None: ...  # noqa: D102
 
 
 class Change(NamedTuple):
     """A row as of a change: the after image, or a delete's before image.
 
     ``lsn``: the change's position in the log. ``txid``: its transaction's id, 32 bits. ``committed``: milliseconds since 1970.
-    ``snapshot``: what the event says of it ("" while streaming). ``partial``: some of its values are not in the event.
+    ``snapshot``: what the event says of it ("" while streaming). ``partial``: some of its values are not in the event. ``moved``: the
+    row's key changed, and what is missing under the new key is known under the old one, whose delete has the same position.
     """
 
     values: Row
@@ -46,6 +53,7 @@ class Change(NamedTuple):
     committed: int
     snapshot: str
     partial: bool
+    moved: bool
     message: Message
 
 
@@ -74,30 +82,35 @@ def read(message: Message) -> Change | Truncation | None:
         operation, source = event["op"], event["source"]
         lsn, committed, snapshot = source["lsn"], source["ts_ms"], source.get("snapshot")
         txid = (source.get("txId") or 0) & _TXIDS
-        if not (0 <= lsn < _POSITIONS and 0 <= committed < _INSTANTS):
-            raise UnusableError("source.lsn or source.ts_ms is out of range")
+        if not (type(lsn) is type(committed) is int and 0 <= lsn < _POSITIONS and 0 <= committed < _INSTANTS):
+            raise UnusableError("source.lsn or source.ts_ms is no whole number, or out of range")
     except (KeyError, TypeError, AttributeError):
         raise UnusableError("it is no change event: op, source.lsn and source.ts_ms are wanted") from None
-    if snapshot in _STREAMING:
-        snapshot = ""
+    if not isinstance(snapshot, str) or snapshot in _STREAMING:
+        snapshot = "true" if snapshot is True else ""
     if operation == "t":
         return Truncation(lsn, txid, committed, snapshot, message)
     if operation == "d":
         before = event.get("before")
         values = {**(before if isinstance(before, dict) else {}), **key_of(message)}
-        return Change(values, lsn, True, txid, committed, snapshot, _is_blank(before, values), message)
+        partial = _is_blank(before, values)
+        moved = partial and any(name == NEW_KEY for name, _ in message.headers() or ())
+        return Change(values, lsn, True, txid, committed, snapshot, partial, moved, message)
     values = event.get("after")
-    if operation not in _WRITES or type(values) is not dict:
+    if type(operation) is not str or operation not in _WRITES or type(values) is not dict:
         raise UnusableError(f"operation {operation!r} is not known, or has no after image")
     partial = _UNAVAILABLE in content
     if partial:
         _fill_from_before(values, event.get("before"))
-    return Change(values, lsn, False, txid, committed, snapshot, partial, message)
+    # a row that is new has all of its values, unless it is an old one under another key
+    return _change((values, lsn, False, txid, committed, snapshot, partial, partial and operation == "c", message))
 
 
 _WRITES = frozenset("cur")
+# Change._make without its check of the length, for each of many
+_change: Callable[[tuple[Any, ...]], Change] = functools.partial(tuple.__new__, Change)
 # an incremental snapshot's rows come in the midst of streaming, and stand for the moment of their position
-_STREAMING = ("false", False, None, "incremental")
+_STREAMING = ("false", "incremental")
 
 
 def key_of(message: Message) -> Row:

@@ -3,8 +3,13 @@ what the source went through."""
 
 from __future__ import annotations
 
+import json
+import os
 import random
+import subprocess
+import sys
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -17,10 +22,12 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as laws
 from hypothesis import strategies as st
 
+from rainbow.errors import ServiceError
 from rainbow.olap.client import connect as connect_clickhouse
-from rainbow.settings import Settings, settings
+from rainbow.settings import PROJECT_ROOT, Settings, settings
 from rainbow.source.connection import connect
 from rainbow.source.schema import create_schema
+from streaming.mirror.metrics import Metrics
 from streaming.progress import Watch, wait_until_caught_up, written
 from tests.integration.change_events import forget_topics
 from tests.integration.conftest import new_database
@@ -262,3 +269,32 @@ def test_the_status_says_how_far_all_is(chain: Connection) -> None:
     assert brands.last_event
     (newest,) = chain.execute("select max(updated_at) from brands").fetchone() or (None,)
     assert abs((brands.last_event - newest).total_seconds()) < 5
+
+
+def test_the_command_and_the_metrics_say_the_same(chain: Connection) -> None:
+    wait_until_caught_up(60)
+    command = [sys.executable, "-c", "from rainbow.cli import main; main()", "stream", "status"]
+    told = json.loads(subprocess.run([*command, "--json"], check=True, capture_output=True, cwd=PROJECT_ROOT).stdout)
+    assert told["slot"]["active"]
+    brands = next(table for table in told["tables"] if table["table"] == "brands")
+    assert (brands["lag"], brands["dead_letters"]) == (0, 0)
+    shown = subprocess.run(
+        command, check=True, capture_output=True, text=True, cwd=PROJECT_ROOT, env={**os.environ, "COLUMNS": "200"}
+    ).stdout
+    assert "rainbow.public.brands" in shown
+    port = Metrics().serve(0)
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
+        lines = dict(line.rsplit(" ", 1) for line in answer.read().decode().splitlines() if not line.startswith("#"))
+    assert lines["rainbow_stream_up"] == "1.0"
+    assert lines['rainbow_stream_lag_records{table="brands",topic="rainbow.public.brands"}'] == "0.0"
+    assert lines['rainbow_stream_dead_letters{table="brands",topic="rainbow.public.brands"}'] == "0.0"
+    assert float(lines['rainbow_stream_last_event_timestamp_seconds{table="brands",topic="rainbow.public.brands"}']) > 1.7e9
+    assert "rainbow_stream_slot_lag_bytes" in lines
+    assert "rainbow_mirror_retries_total" in lines
+
+
+def test_what_is_missing_is_said_when_it_does_not_catch_up(chain: Connection) -> None:
+    chain.execute("insert into brands select n, 'N', now(), now() from generate_series(10000, 40000) n")
+    with pytest.raises(ServiceError, match=r"capture is \d+ bytes behind|the mirror is \d+ records behind"):
+        wait_until_caught_up(0)
+    wait_until_caught_up(60)
