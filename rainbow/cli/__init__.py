@@ -17,7 +17,7 @@ from rainbow.errors import RainbowError
 INTERRUPTED = 130
 
 # the modules of commands, in the order of the help
-MODULES = ("stack", "data", "runs", "partitions", "schedule", "trace", "stream", "api")
+MODULES = ("stack", "data", "runs", "partitions", "schedule", "trace", "reconcile", "stream", "api")
 
 app = typer.Typer(
     name="rainbow",

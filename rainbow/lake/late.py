@@ -37,17 +37,17 @@ def late_rows(lake: Lake | None = None) -> dict[tuple[str, date], int]:
         for table in TABLES:
             if not has_xmin(connection, table.name):
                 continue
-            unseen = _unseen(end, open_then)
+            not_seen = unseen(end, open_then)
             before = sql.Literal(start_of_next(latest))
             asked = [
                 sql.SQL("select updated_at as moment from {} where {} and updated_at < {}").format(
-                    sql.Identifier(table.name), unseen, before
+                    sql.Identifier(table.name), not_seen, before
                 )
             ]
             if deletes:
                 asked.append(
                     sql.SQL("select deleted_at as moment from deletions where table_name = {} and {} and deleted_at < {}").format(
-                        sql.Literal(table.name), unseen, before
+                        sql.Literal(table.name), not_seen, before
                     )
                 )
             for day, count in _by_day(connection, sql.SQL(" union all ").join(asked)):
@@ -55,7 +55,7 @@ def late_rows(lake: Lake | None = None) -> dict[tuple[str, date], int]:
     return found
 
 
-def _unseen(end: str, open_then: str) -> sql.Composed:
+def unseen(end: str, open_then: str) -> sql.Composed:
     """Rows whose transaction had not begun at a snapshot, or was under way. ``age()`` compares across the wrap of 32-bit ids."""
     condition = sql.SQL("(age(xmin) <= age({}::xid)").format(sql.Literal(str(int(end) % (1 << 32))))
     if open_then:

@@ -1,0 +1,157 @@
+"""Reconcile: the first place that differs from the source is named, by table and day; the mirror's keys too, and they are repaired."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+from typer.testing import CliRunner
+
+from rainbow.cli import app as command_line
+from rainbow.cli import reconcile as command
+from rainbow.cli import stack
+from rainbow.lake.extract import extract
+from rainbow.lake.files import Lake
+from rainbow.olap.client import connect as connect_clickhouse
+from rainbow.olap.publish import publish
+from rainbow.partitions.dates import PartitionRange
+from rainbow.reconcile import Reconciled, reconcile, repair
+from rainbow.warehouse.load import load
+from rainbow.warehouse.sql import change
+from rainbow.warehouse.transform import transform
+from tests.integration.mirroring import Mirrored, watch
+from tests.integration.small_shop import DAY_1, DAY_2, at, days, delete, open_shop, put, sell
+
+pytestmark = pytest.mark.services
+
+DATABASES = ("batch", "mirror", "serving")
+
+
+@pytest.fixture
+def mirror(small_shop: psycopg.Connection[Any], lake: Lake) -> Iterator[Mirrored]:
+    """A mirror of a shop with two days of sales, and nothing extracted."""
+    client = connect_clickhouse()
+    for database in DATABASES:
+        client.command(f"drop database if exists {database} sync")
+    watch(small_shop)
+    open_shop(small_shop)
+    sell(small_shop, 1, at(DAY_1), lines=[1, 2])
+    sell(small_shop, 3, at(DAY_2))
+    yield Mirrored(small_shop, client).begin()
+    for database in DATABASES:
+        client.command(f"drop database if exists {database} sync")
+    client.close()
+
+
+@pytest.fixture
+def everywhere(mirror: Mirrored, warehouse: Any) -> Mirrored:
+    """The same with both days published."""
+    run(PartitionRange(DAY_1, DAY_2))
+    return mirror
+
+
+def run(partitions: PartitionRange) -> None:
+    extract(partitions)
+    load()
+    transform()
+    publish()
+
+
+def told(found: Reconciled) -> set[tuple[str, str, str]]:
+    return {(one.table, str(one.day), one.place) for one in found.differences}
+
+
+def test_every_place_agrees_on_a_shop_that_is_published_and_mirrored(everywhere: Mirrored) -> None:
+    put(everywhere.shop, "brands", 9, at(DAY_2), name="Trà 'Ô Long' \U0001f375")
+    everywhere.catch_up()
+    run(days(DAY_2))
+    found = reconcile()
+    assert found.places == ["source", "lake", "raw", "fact_sales", "batch.total_sales", "mirror", "serving.total_sales"]
+    assert (found.differences, found.behind, found.skipped) == ([], {}, {})
+    assert found.days["orderdetails"] == 2
+
+
+def test_what_was_changed_since_the_extract_is_behind_and_not_wrong(everywhere: Mirrored) -> None:
+    put(everywhere.shop, "orderdetails", 1, at(DAY_2), amount="5.00")
+    delete(everywhere.shop, "orderdetails", 2, at(DAY_2))
+    everywhere.catch_up()
+    found = reconcile()
+    assert found.differences == []
+    assert found.behind["orderdetails"] == 1
+    assert found.behind["sales"] == 1
+
+
+@pytest.mark.parametrize(
+    ("place", "statement"),
+    [
+        ("raw", "delete from raw.orderdetails where id = 1"),
+        ("fact_sales", "update warehouse.fact_sales set net_sales_amount = 0 where order_detail_id = 1"),
+    ],
+)
+def test_the_first_place_of_the_batch_that_differs_is_named(everywhere: Mirrored, warehouse: Any, place: str, statement: str) -> None:
+    change(warehouse, statement)
+    table = "orderdetails" if place == "raw" else "sales"
+    assert told(reconcile()) == {(table, str(DAY_1), place)}
+    assert reconcile(days(DAY_2)).differences == []
+
+
+def test_a_file_that_is_gone_from_the_lake_is_named(everywhere: Mirrored, lake: Lake) -> None:
+    (path,) = lake.partition("orderdetails", DAY_2)
+    lake.remove(path)
+    assert told(reconcile()) == {("orderdetails", str(DAY_2), "lake")}
+
+
+def test_a_lost_change_and_a_lost_delete_are_named_by_key_and_repaired(mirror: Mirrored) -> None:
+    put(mirror.shop, "orderdetails", 1, at(DAY_2), amount="5.00")
+    delete(mirror.shop, "orderdetails", 2, at(DAY_2))
+    found = reconcile()
+    assert [(one.table, one.day, one.place, one.keys) for one in found.differences] == [("orderdetails", DAY_1, "mirror", (1, 2))]
+    assert reconcile(days(DAY_2)).differences == []
+    assert repair(found) == {"orderdetails": 2}
+    assert reconcile().differences == []
+    assert "lake" in found.skipped
+
+
+def test_a_change_after_a_repair_wins(mirror: Mirrored) -> None:
+    put(mirror.shop, "orderdetails", 1, at(DAY_2), amount="5.00")
+    repair(reconcile())
+    put(mirror.shop, "orderdetails", 1, at(DAY_2), amount="6.00")
+    mirror.catch_up()
+    assert reconcile().differences == []
+
+
+def test_a_row_that_comes_back_after_a_repair_of_its_delete_is_there(mirror: Mirrored) -> None:
+    delete(mirror.shop, "orderdetails", 2, at(DAY_2))
+    repair(reconcile())
+    put(mirror.shop, "orderdetails", 2, at(DAY_2), order_id=1, product_id=1)
+    mirror.catch_up()
+    assert reconcile().differences == []
+
+
+def test_what_is_on_its_way_does_not_differ(mirror: Mirrored) -> None:
+    put(mirror.shop, "orderdetails", 1, at(DAY_2), amount="5.00")
+    assert reconcile(settle=mirror.catch_up).differences == []
+
+
+@pytest.mark.parametrize(
+    ("table", "values"), [("products", {"rating_average": "0"}), ("products", {"original_price": None}), ("brands", {"name": ""})]
+)
+def test_each_kind_of_value_counts(mirror: Mirrored, table: str, values: dict[str, Any]) -> None:
+    put(mirror.shop, table, 1, at(DAY_2), **values)
+    assert [(one.table, one.keys) for one in reconcile().differences] == [(table, (1,))]
+
+
+def test_the_command_names_keys_repairs_and_tells_by_its_exit(mirror: Mirrored, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command, "_settle", lambda: None)
+    for module in (command, stack):
+        module.add_to(command_line)
+    put(mirror.shop, "orderdetails", 1, at(DAY_2), amount="5.00")
+    differing = CliRunner().invoke(command_line, ["reconcile"])
+    assert differing.exit_code == 1
+    assert "mirror" in differing.output
+    repaired = CliRunner().invoke(command_line, ["reconcile", "--day", str(DAY_1), "--repair"])
+    assert repaired.exit_code == 0, repaired.output
+    assert "orderdetails: 1 rows of the mirror read again" in repaired.output
+    assert "agree" in repaired.output
