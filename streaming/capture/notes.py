@@ -10,12 +10,14 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import orjson
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
 
 from streaming import clients
 from streaming.capture.outbox import Check, Outbox
 from streaming.capture.slot import SLOT
 from streaming.topics import CAPTURE
+
+_NO_LEADER_YET = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE, KafkaError.UNKNOWN_TOPIC_OR_PART)
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ def _end(consumer: Consumer, until: float, check: Check) -> int:
             end: int = consumer.get_watermark_offsets(TopicPartition(CAPTURE, 0), timeout=max(0.1, until - time.monotonic()))[1]
             return end
         except KafkaException as error:
-            if not error.args[0].retriable() or time.monotonic() > until:
+            if error.args[0].code() not in _NO_LEADER_YET or time.monotonic() > until:
                 raise
             check()
             time.sleep(0.1)
