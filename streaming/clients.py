@@ -64,7 +64,7 @@ def producer(on_failure: Callable[[Any, Any], None], on_error: Callable[[Any], N
             "linger.ms": 5,
             "message.timeout.ms": 0,
             "message.max.bytes": LARGEST_EVENT,
-            "queue.buffering.max.kbytes": 2 * LARGEST_EVENT >> 10,
+            "queue.buffering.max.kbytes": 3 * LARGEST_EVENT // 2 >> 10,
             "queue.buffering.max.messages": 200_000,
             "retry.backoff.ms": 100,
             "retry.backoff.max.ms": 1000,

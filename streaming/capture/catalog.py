@@ -29,8 +29,9 @@ Connection = psycopg.Connection[Any]
 
 @dataclass(frozen=True)
 class Published:
-    """A table of the publication: its shape, the condition that its rows have to meet (SQL, or None), whether it has partitions."""
+    """A table of the publication: its id, its shape, the condition that its rows have to meet (SQL, or None), whether it has partitions."""
 
+    id: int
     shape: Shape
     condition: str | None
     partitioned: bool
@@ -63,13 +64,14 @@ def check_server(connection: Connection) -> None:
         )
 
 
-def publish(connection: Connection, say: Say, warn: Say) -> int:
-    """Make the publication, or add the declared tables that it lacks; its id.
+def publish(connection: Connection, say: Say, warn: Say) -> tuple[int, frozenset[str]]:
+    """Make the publication, or add the declared tables that it lacks; its id, and the tables that were added.
 
     Raises DataError when no table could be captured, ServiceError when the role may not make it.
     """
     found = connection.execute("select oid, puballtables from pg_publication where pubname = %s", [PUBLICATION]).fetchone()
     there = dict(connection.execute(_DECLARED, [list(BY_NAME)]).fetchall())
+    added: frozenset[str] = frozenset()
     publishable = [name for name in BY_NAME if there.get(name)]
     for name in sorted(name for name, identified in there.items() if not identified):
         warn(_no_identity(f"{SCHEMA}.{name}"))
@@ -84,23 +86,24 @@ def publish(connection: Connection, say: Say, warn: Say) -> int:
             "select array(select tablename::text from pg_publication_tables where pubname = %s and schemaname = %s)",
             [PUBLICATION, SCHEMA],
         )
-        if missing := [name for name in publishable if name not in present]:
-            _add(connection, missing, say, warn)
+        missing = [name for name in publishable if name not in present]
+        if missing and _add(connection, missing, say, warn):
+            added = frozenset(f"{SCHEMA}.{name}" for name in missing)
     (oid,) = _row(connection, "select oid::bigint from pg_publication where pubname = %s", [PUBLICATION])
-    return int(oid)
+    return int(oid), added
 
 
 def published(connection: Connection, warn: Say) -> tuple[Published, ...]:
     """The tables of the publication, in order of dependence as far as they are declared."""
     bases = domains(connection)
     tables = []
-    for schema, table, identity, kind, names, types, condition, primary, index in connection.execute(_PUBLISHED, [PUBLICATION]):
+    for oid, schema, table, identity, kind, names, types, condition, primary, index in connection.execute(_PUBLISHED, [PUBLICATION]):
         if identity == "n" or (identity == "d" and not primary):
             warn(_no_identity(f"{schema}.{table}"))
         flagged = {"f": names, "i": index, "d": primary}.get(identity, ())
         key = key_of(schema, table, identity, names, primary, flagged)
         fields = tuple(Field(name, base_of(bases, type_)) for name, type_ in zip(names, types, strict=True))
-        tables.append(Published(Shape(schema, table, fields, key), condition, kind == "p"))
+        tables.append(Published(oid, Shape(schema, table, fields, key), condition, kind == "p"))
     places = {f"{SCHEMA}.{name}": place for place, name in enumerate(BY_NAME)}
     return tuple(sorted(tables, key=lambda one: (places.get(one.name, len(places)), one.name)))
 
@@ -138,13 +141,16 @@ def base_of(bases: dict[int, int], type_: int) -> int:
     return type_
 
 
-def _add(connection: Connection, names: Sequence[str], say: Say, warn: Say) -> None:
+def _add(connection: Connection, names: Sequence[str], say: Say, warn: Say) -> bool:
+    """Add declared tables to the publication; whether that was allowed."""
     statement = f"alter publication {PUBLICATION} add table {_list(names)}"
     try:
         _change(connection, statement)
-        say(f"publication {PUBLICATION} now has {', '.join(names)} too")
     except ServiceError as error:
         warn(f"{', '.join(names)} not captured: {error}")
+        return False
+    say(f"publication {PUBLICATION} now has {', '.join(names)} too")
+    return True
 
 
 def _change(connection: Connection, statement: str) -> None:
@@ -188,7 +194,7 @@ from pg_class c where relnamespace = to_regnamespace('public') and relkind in ('
 """
 
 _PUBLISHED = f"""
-select n.nspname::text, c.relname::text, c.relreplident::text, c.relkind::text, t.names, t.types, p.rowfilter,
+select c.oid::bigint, n.nspname::text, c.relname::text, c.relreplident::text, c.relkind::text, t.names, t.types, p.rowfilter,
        {_KEY_COLUMNS.format("indisprimary", "c.oid")}, {_KEY_COLUMNS.format("indisreplident", "c.oid")}
 from pg_publication_tables p
 join pg_namespace n on n.nspname = p.schemaname

@@ -10,17 +10,20 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import orjson
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
 
 from streaming import clients
 from streaming.capture.outbox import Check, Outbox
 from streaming.capture.slot import SLOT
 from streaming.topics import CAPTURE
 
+_NO_LEADER_YET = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE, KafkaError.UNKNOWN_TOPIC_OR_PART)
+
 
 @dataclass(frozen=True)
 class Note:
-    """A complete snapshot: the slot, its position and transaction, the server and database, the publication's id, and the tables."""
+    """A complete snapshot: the slot, its position and transaction, the server and database, the publication's id, and the tables with
+    their ids."""
 
     slot: str
     lsn: int
@@ -28,7 +31,7 @@ class Note:
     system: str
     database: str
     publication: int
-    tables: tuple[str, ...]
+    tables: dict[str, int]
     done: bool = True
 
 
@@ -73,7 +76,7 @@ def _end(consumer: Consumer, until: float, check: Check) -> int:
             end: int = consumer.get_watermark_offsets(TopicPartition(CAPTURE, 0), timeout=max(0.1, until - time.monotonic()))[1]
             return end
         except KafkaException as error:
-            if not error.args[0].retriable() or time.monotonic() > until:
+            if error.args[0].code() not in _NO_LEADER_YET or time.monotonic() > until:
                 raise
             check()
             time.sleep(0.1)
@@ -83,6 +86,6 @@ def _parsed(value: bytes | None) -> Note | None:
     """A note that was written by another version says nothing."""
     try:
         fields = orjson.loads(value or b"null")
-        return Note(**{**fields, "tables": tuple(fields["tables"])}) if fields and fields.get("done") else None
-    except (TypeError, KeyError, ValueError):
+        return Note(**fields) if fields.get("done") and isinstance(fields.get("tables"), dict) else None
+    except (TypeError, ValueError, AttributeError):
         return None

@@ -29,7 +29,7 @@ class Outbox:
     def __init__(self, warn: Callable[[str], None]) -> None:
         self._warn = warn
         self._failures: list[tuple[KafkaError, Any]] = []
-        self._away = False
+        self._away = self._waited = False
         self._broken: KafkaError | None = None
         self.failed = False
         self.dead_letters = 0
@@ -68,7 +68,7 @@ class Outbox:
     def poll(self) -> None:
         """Take in what the broker has answered. Raises KafkaException for what it refused."""
         self.producer.poll(0)
-        if self._failures or self._broken:
+        if self._failures or self._broken or self._away:
             self.look()
 
     def drain(self, check: Check) -> None:
@@ -91,8 +91,11 @@ class Outbox:
         if self._broken:
             self.failed = True
             raise KafkaException(self._broken)
-        if self._away and not failures and not len(self.producer):
-            self._away = False
+        if self._away and len(self.producer):
+            self._waited = True
+        elif self._away and self._waited:
+            self._away = self._waited = False
+            self._warn("the broker has all events again")
 
     def close(self) -> None:
         """Forget what was not sent."""

@@ -13,6 +13,7 @@ from psycopg.conninfo import conninfo_to_dict
 from rainbow.settings import settings
 from streaming.capture.outbox import Outbox
 from streaming.capture.session import Session
+from streaming.capture.slot import reason as reason_of
 from streaming.capture.slot import refusal
 from streaming.capture.state import State, StoppedError
 from streaming.capture.watch import Watch
@@ -42,7 +43,7 @@ class Capture:
 
     def run(self) -> None:
         """Follow the source. Raises RainbowError for what a user has to put right."""
-        outbox, pause, events = Outbox(self._warn), _PAUSE, 0
+        outbox, pause, events = Outbox(_LOG.warning), _PAUSE, 0
         watch = Watch(self._url, self._state, _LOG.info)
         watch.start(self._settings.capture_metrics_port)
         while self._state.stopping is None:
@@ -57,7 +58,7 @@ class Capture:
                 if outbox.failed:
                     # what it still holds comes again from the slot
                     outbox.close()
-                    outbox = Outbox(self._warn)
+                    outbox = Outbox(_LOG.warning)
                 if self._state.events > events:
                     pause, events = _PAUSE, self._state.events
                 self._sleep(pause)
@@ -79,8 +80,8 @@ class Capture:
     def _tell(self, error: Exception) -> None:
         """Say what went wrong, once for the same trouble."""
         what = "PostgreSQL" if isinstance(error, psycopg.Error) else "Kafka"
-        text = error.args[0].str() if isinstance(error, KafkaException) else str(error)
-        reason = self._settings.without_secrets((text.strip() or type(error).__name__).splitlines()[-1])
+        text = reason_of(error) if isinstance(error, psycopg.Error) else _words_of(error)
+        reason = self._settings.without_secrets(text)
         now = time.monotonic()
         if (what, reason) != self._trouble or now - self._told > _TELL_EVERY:
             _LOG.warning("%s: %s; trying again", what, reason)
@@ -96,6 +97,10 @@ class Capture:
         until = time.monotonic() + seconds
         while self._state.stopping is None and time.monotonic() < until:
             time.sleep(0.05)
+
+
+def _words_of(error: Exception) -> str:
+    return str(error.args[0].str() if isinstance(error, KafkaException) else error)
 
 
 def run(before: Callable[[Capture], None]) -> None:

@@ -20,17 +20,20 @@ from streaming.events import Field, Shape
 
 Say = Callable[[str], None]
 
+# seconds that making a slot takes at most when nothing is in its way
+_LONG = 3.0
+
 
 class Session:
     """One connection's life; ``follow`` is all of it. ``patience``: seconds to wait for a slot that somebody else reads from."""
 
     def __init__(self, url: str, outbox: Outbox, state: State, say: Say, warn: Say, patience: float) -> None:
         self._url, self._outbox, self._state, self._say, self._warn, self._patience = url, outbox, state, say, warn, patience
-        self._admin = clients.administrator()
         self._partitions: dict[str, int] = {}
-        self._tables: frozenset[str] = frozenset()
+        self._tables: dict[str, int] = {}
         self._stream: Stream | None = None
         self._side = wire.connect(url)
+        self._admin = clients.administrator()
 
     def follow(self) -> None:
         """Stream until the stop is asked for, or a table's rows have to be read first, which the next session does.
@@ -39,17 +42,18 @@ class Session:
         """
         with self._side:
             catalog.check_server(self._side)
-            publication = catalog.publish(self._side, self._say, self._warn)
+            publication, added = catalog.publish(self._side, self._say, self._warn)
             tables = catalog.published(self._side, self._warn)
             there = self._topics(tables)
+            fresh = frozenset(t.name for t in tables if t.name in added or t.shape.topic not in there)
             note = notes.read(self._state.check)
             found = slot.claim(self._side, self._state.process, self._patience, self._state.check)
             replication = wire.Replication(self._url)
             try:
                 self._state.process = replication.process
                 server = replication.identify(self._state.check)
-                note = self._catch_up(replication, note, found, server, publication, tables, there)
-                self._tables = frozenset(note.tables)
+                note = self._catch_up(replication, note, found, server, publication, tables, fresh)
+                self._tables = note.tables
                 self._follow(replication, server)
             finally:
                 self._state.phase = "waiting"
@@ -64,8 +68,8 @@ class Session:
         primary = catalog.primary_key(self._side, relation.id)
         bases = catalog.domains(self._side)
         name = f"{relation.schema}.{relation.table}"
-        if name not in self._tables and name not in self._state.met and self._stream:
-            self._state.met.add(name)
+        if self._tables.get(name) != relation.id and relation.id not in self._state.met and self._stream:
+            self._state.met.add(relation.id)
             self._stream.leave = True
         fields = tuple(Field(column.name, catalog.base_of(bases, column.type)) for column in relation.columns)
         key = catalog.key_of(relation.schema, relation.table, relation.identity, names, primary, flagged)
@@ -92,25 +96,25 @@ class Session:
         server: wire.Server,
         publication: int,
         tables: Sequence[Published],
-        there: frozenset[str],
+        fresh: frozenset[str],
     ) -> Note:
-        """Take the snapshots that are missing; the note of all that are complete."""
+        """Take the snapshots that are missing, those of ``fresh`` tables among them; the note of all that are complete."""
         database = self._side.info.dbname
         if note is None or (reason := _why_anew(note, found, server, database, publication)):
             self._say(f"snapshot of {len(tables)} tables: {reason if note else 'there is none yet'}")
             slot.drop(self._side)
             self._state.confirmed = 0
             position = self._snapshot(replication, SLOT, tables)
-            return self._noted(Note(SLOT, position.lsn, position.txid, server.system, database, publication, tuple(t.name for t in tables)))
-        missing = [table for table in tables if table.name not in note.tables or table.shape.topic not in there]
+            return self._noted(Note(SLOT, position.lsn, position.txid, server.system, database, publication, _ids(tables)))
+        missing = [table for table in tables if note.tables.get(table.name) != table.id or table.name in fresh]
         if missing:
-            self._say(f"snapshot of {', '.join(table.name for table in missing)}: new in the publication")
+            self._say(f"snapshot of {', '.join(table.name for table in missing)}: new in the publication, or made again")
             beside = wire.Replication(self._url)
             try:
                 self._snapshot(beside, f"{SLOT}_{beside.process}", missing, temporary=True)
             finally:
                 beside.close()
-            note = self._noted(replace(note, tables=tuple(sorted({*note.tables, *(table.name for table in missing)}))))
+            note = self._noted(replace(note, tables=note.tables | _ids(missing)))
         return note
 
     def _snapshot(
@@ -118,7 +122,7 @@ class Session:
     ) -> snapshot.Position:
         state, began, before = self._state, time.monotonic(), self._state.snapshot_rows
         state.phase = "snapshot"
-        exported = replication.create_slot(name, temporary=temporary, check=state.check)
+        exported = replication.create_slot(name, temporary=temporary, check=self._patient(began))
         with wire.connect(self._url) as connection:
             position = snapshot.take_in(connection, exported, name)
             taken = snapshot.Snapshot(self._outbox, position, self._side.info.dbname, state)
@@ -127,6 +131,16 @@ class Session:
         state.snapshots += 1
         self._say(f"snapshot complete: {state.snapshot_rows - before:,} rows in {time.monotonic() - began:.1f} s")
         return position
+
+    def _patient(self, since: float) -> Callable[[], None]:
+        """A check that says what is waited for when it takes long."""
+
+        def check() -> None:
+            self._state.check()
+            if time.monotonic() - since > _LONG:
+                self._warn("the snapshot waits for transactions that are open to end; `select * from pg_stat_activity` shows them")
+
+        return check
 
     def _noted(self, note: Note) -> Note:
         notes.write(self._outbox, note, self._state.check)
@@ -157,3 +171,7 @@ def _why_anew(note: Note, found: Slot | None, server: wire.Server, database: str
     if note.publication != publication:
         return "the publication was made anew"
     return None
+
+
+def _ids(tables: Sequence[Published]) -> dict[str, int]:
+    return {table.name: table.id for table in tables}

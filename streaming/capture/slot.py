@@ -80,7 +80,11 @@ def drop(connection: Connection, name: str = SLOT) -> None:
 
 def refusal(error: psycopg.Error, user: str) -> RainbowError | None:
     """What the user has to do about an error of the server's; None for one that may pass by itself."""
-    text = (error.diag.message_primary or str(error)).strip().splitlines()[-1]
+    text = reason(error)
+    if "permission denied for" in text:
+        return ServiceError(
+            f"the role {user} may not read what is published ({text}): `grant select on all tables in schema public to {user}`"
+        )
     if isinstance(error, psycopg.errors.InsufficientPrivilege) or "permission denied to start WAL sender" in text:
         return ServiceError(f"the role {user} may not replicate ({text}): `alter role {user} replication`, as a superuser")
     if "replication slots are in use" in text:
@@ -94,6 +98,13 @@ def refusal(error: psycopg.Error, user: str) -> RainbowError | None:
     if isinstance(error, psycopg.OperationalError) and any(sign in text for sign in _FOR_GOOD):
         return ServiceError(f"PostgreSQL does not let us in: {text}; see `rainbow status`, or set RAINBOW_POSTGRES_URL")
     return None
+
+
+def reason(error: psycopg.Error) -> str:
+    """The server's own words, without details and hints."""
+    lines = (error.diag.message_primary or str(error)).strip().splitlines() or [type(error).__name__]
+    told = next((line for line in lines if "FATAL:" in line or "ERROR:" in line), lines[0])
+    return told.rpartition("FATAL:")[2].rpartition("ERROR:")[2].strip()
 
 
 _FOR_GOOD = (

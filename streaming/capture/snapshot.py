@@ -140,7 +140,7 @@ class _Rows:
         return (patterns.with_nulls(value), patterns.with_nulls(key)) if patterns.NULL in value else (value, key)
 
     def _long(self, line: bytes) -> tuple[bytes, bytes]:
-        written = self._shape.write(patterns.split_line(line))
+        written = self._shape.write(patterns.split_line(bytes(line)))
         value = envelope(b"null", self._shape.row(written), self._source, self._lsn, b"r", self._now)
         return value, self._shape.key_of(written)
 

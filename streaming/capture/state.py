@@ -18,7 +18,7 @@ class State:
     process: int | None = None
     timeline: str = ""
     confirmed: int = 0
-    met: set[str] = field(default_factory=set)
+    met: set[int] = field(default_factory=set)
 
     phase: str = "starting"
     counts: dict[str, int] = field(default_factory=dict)

@@ -10,6 +10,7 @@ import select
 import struct
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,9 +54,15 @@ def command(connection: pq.abc.PGconn, text: str, check: Check) -> pq.abc.PGresu
     connection.send_query(text.encode())
     while connection.flush():
         select.select([], [connection.socket], [], 0.1)
-    while connection.is_busy():
-        check()
-        wait(connection, 0.1)
+    try:
+        while connection.is_busy():
+            check()
+            wait(connection, 0.1)
+    except BaseException:
+        # a server that waits, for transactions to end as an example, does not notice that nobody waits for it
+        with suppress(psycopg.Error):
+            connection.get_cancel().cancel()
+        raise
     result = connection.get_result()
     assert result is not None
     if result.status == pq.ExecStatus.FATAL_ERROR:
