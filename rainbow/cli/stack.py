@@ -23,7 +23,7 @@ The batch layer needs no Kafka, so it is started with --stream only.
   rainbow up
   rainbow up postgres clickhouse
   rainbow up --stream
-  rainbow up --brokers 3
+  rainbow up --stream --brokers 3
 """
 
 _DOWN_HELP = """
@@ -70,7 +70,13 @@ def up(
     services: Services = None,
     stream: Annotated[bool, typer.Option("--stream", help="Start what the speed layer needs, too: Kafka.")] = False,
     brokers: Annotated[
-        int | None, typer.Option(min=1, max=9, help="How many brokers Kafka has, kept from then on; implies --stream.", show_default="1")
+        int | None,
+        typer.Option(
+            min=1,
+            max=9,
+            help="How many brokers Kafka has, kept from then on; with no services named it implies --stream.",
+            show_default="1",
+        ),
     ] = None,
 ) -> None:
     """See ``_UP_HELP``."""
@@ -79,7 +85,7 @@ def up(
 
     if brokers:
         kafka.choose_brokers(brokers)
-    if stream or brokers:
+    if stream or (brokers and not services):
         services = [*(services or control.BATCH), *control.STREAM]
     stack.up(services, _print_progress)
 

@@ -43,7 +43,7 @@ def alone(kafka_jars: Path) -> dict[str, str]:
 def one(alone: dict[str, str]) -> Iterator[Home]:
     """A home with one broker; tests leave it up."""
     with home(**alone) as made:
-        up = made.run("up", "--stream")
+        up = made.run("up", "kafka")
         assert up.returncode == 0, up.stderr
         yield made
 
@@ -52,7 +52,7 @@ def one(alone: dict[str, str]) -> Iterator[Home]:
 def three(alone: dict[str, str]) -> Iterator[Home]:
     """A home with three brokers; tests leave them up."""
     with home(**alone) as made:
-        up = made.run("up", "--brokers", "3")
+        up = made.run("up", "kafka", "--brokers", "3")
         assert up.returncode == 0, up.stderr
         yield made
 
@@ -118,6 +118,8 @@ def test_up_starts_it_with_stream_only(alone: dict[str, str]) -> None:
         assert made.run("up").returncode == 0
         assert made.states()["kafka"] == "down"
         assert made.processes() == []
+        assert made.run("up", "--stream").returncode == 0
+        assert made.states()["kafka"] == "up"
 
 
 def test_status_env_logs_and_doctor_know_it(one: Home) -> None:
@@ -181,7 +183,7 @@ def test_a_broker_that_does_not_answer_is_unhealthy(one: Home) -> None:
 
 def test_kafka_that_a_setting_names_is_used_and_not_started(one: Home) -> None:
     with home(**{**ELSEWHERE, "RAINBOW_KAFKA_SERVERS": one.url("kafka")}) as made:
-        up = made.run("up", "--stream")
+        up = made.run("up", "kafka")
         assert f"kafka       not ours           {one.url('kafka')}" in up.stdout
         assert made.states()["kafka"] == "up"
         assert not (made.path / "stack" / "kafka").exists()
@@ -202,11 +204,11 @@ def test_a_java_and_a_port_that_settings_name_are_used(alone: dict[str, str]) ->
 
 def test_a_java_that_is_none_and_a_folder_without_jars_are_one_line_each(alone: dict[str, str], tmp_path: Path) -> None:
     with home(**alone) as made:
-        no_java = made.run("up", "--stream", RAINBOW_JAVA_HOME=str(tmp_path))
+        no_java = made.run("up", "kafka", RAINBOW_JAVA_HOME=str(tmp_path))
         assert no_java.stderr == (
             f"rainbow: kafka: {tmp_path}/bin/java does not exist; set RAINBOW_JAVA_HOME to a Java of version 17 or later, or unset it\n"
         )
-        no_jars = made.run("up", "--stream", RAINBOW_KAFKA_JARS=str(tmp_path))
+        no_jars = made.run("up", "kafka", RAINBOW_KAFKA_JARS=str(tmp_path))
         assert no_jars.stderr == (
             f"rainbow: kafka: {tmp_path} has no kafka_*.jar; set RAINBOW_KAFKA_JARS to a folder of Kafka's jars, or unset it\n"
         )
@@ -252,14 +254,14 @@ def test_of_three_brokers_one_may_be_killed_and_up_starts_only_that_one(three: H
 
 def test_the_number_of_brokers_is_remembered_and_cannot_change_under_their_data(three: Home) -> None:
     before = [three.process(f"kafka/{number}").pid for number in (1, 2, 3)]
-    refused = three.run("up", "--brokers", "1")
+    refused = three.run("up", "kafka", "--brokers", "1")
     assert refused.returncode == 1
     assert refused.stderr == (
         "rainbow: kafka has data of 3 brokers, the number cannot change under them; `rainbow down`, remove "
         f"{three.path}/stack/kafka (its topics are lost, capture fills them anew), and try again\n"
     )
-    assert three.run("up", "--brokers", "3").returncode == 0
-    assert three.run("up", "--stream").returncode == 0
+    assert three.run("up", "kafka", "--brokers", "3").returncode == 0
+    assert three.run("up", "kafka").returncode == 0
     assert [three.process(f"kafka/{number}").pid for number in (1, 2, 3)] == before
 
 
@@ -271,12 +273,12 @@ def maven(kafka_jars: Path) -> Iterator[Repository]:
 
 def test_jars_are_fetched_once_and_not_needed_from_the_network_again(maven: Repository) -> None:
     with home(**ELSEWHERE, RAINBOW_MAVEN_URL=maven.url) as made:
-        up = made.run("up", "--stream")
+        up = made.run("up", "kafka")
         assert up.returncode == 0, up.stderr
         assert "46 of 46 jars, 45 MB" in up.stdout
         assert sorted(maven.asked_for) == sorted(jar.file_name for jar in locked_jars())
         made.down()
-        again = made.run("up", "--stream", RAINBOW_MAVEN_URL="http://127.0.0.1:1")
+        again = made.run("up", "kafka", RAINBOW_MAVEN_URL="http://127.0.0.1:1")
         assert again.returncode == 0, again.stderr
         assert "fetches" not in again.stdout
 
@@ -333,7 +335,7 @@ def test_a_jar_that_was_removed_is_fetched_again(maven: Repository) -> None:
 def test_a_spoilt_jar_is_refused_in_one_line(maven: Repository) -> None:
     maven.spoilt = "snakeyaml"
     with home(**ELSEWHERE, RAINBOW_MAVEN_URL=maven.url) as made:
-        up = made.run("up", "--stream")
+        up = made.run("up", "kafka")
         assert up.returncode == 1
         assert up.stderr.startswith(
             "rainbow: kafka: org.yaml:snakeyaml:2.5 cannot be fetched (what came is not what kafka_jars.lock names); "
@@ -344,7 +346,7 @@ def test_a_spoilt_jar_is_refused_in_one_line(maven: Repository) -> None:
 
 def test_no_network_is_one_line_that_says_what_to_do() -> None:
     with home(**ELSEWHERE, RAINBOW_MAVEN_URL="http://user:s3cret@127.0.0.1:1/maven") as made:
-        up = made.run("up", "--stream")
+        up = made.run("up", "kafka")
         assert up.returncode == 1
         assert up.stderr.endswith(
             "cannot be fetched (ConnectionError); try again with a network, "

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import pwd
+import select
 import shutil
 import socket
 import stat
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -221,9 +221,10 @@ def test_logs_follows_what_is_written(running: Home) -> None:
     environment = {**os.environ, "RAINBOW_HOME": str(running.path), "PYTHONUNBUFFERED": "1"}
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as following:
         try:
-            time.sleep(1.5)
-            with pytest.raises(psycopg.OperationalError):
-                psycopg.connect(running.url("postgres").replace("rainbow:", "rainbow:x", 1))
+            # from the end of the log on: on a busy machine the command may begin to read only after a few of these
+            while not select.select([following.stdout], [], [], 0.5)[0]:
+                with pytest.raises(psycopg.OperationalError):
+                    psycopg.connect(running.url("postgres").replace("rainbow:", "rainbow:x", 1))
             assert following.stdout
             assert "FATAL:  password authentication failed" in following.stdout.readline()
         finally:
