@@ -29,9 +29,9 @@ def main() -> None:
     """Run the command line: a RainbowError is one line on stderr and exit 1, Ctrl-C is exit 130."""
     # a command lives for seconds: looking for garbage among the many small things that it makes costs up to a third of that
     gc.set_threshold(100_000, 10, 10)
-    from rainbow.cli import api, data, partitions, runs, schedule, stack, stream
+    from rainbow.cli import api, data, partitions, reconcile, runs, schedule, stack, stream
 
-    for module in (stack, data, runs, partitions, schedule, api, stream):
+    for module in (stack, data, runs, partitions, schedule, api, reconcile, stream):
         module.add_to(app)
     _leave(_run())
 

@@ -2,7 +2,7 @@
 
 Only the weeks whose rows differ travel. They are put beside the old table's other weeks in a new table, which takes the old
 one's place in one EXCHANGE, so a reader sees the old view or the new one. The watermark is part of the table (its comment),
-so it changes at the same instant.
+so it changes at the same instant. The unified views (`rainbow.olap.serving`) are made anew after that.
 """
 
 from __future__ import annotations
@@ -10,17 +10,20 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from rainbow.errors import DataError
+from rainbow.errors import DataError, ServiceError
 from rainbow.lake.files import Lake
 from rainbow.olap.client import connect as connect_clickhouse
 from rainbow.olap.fingerprint import Days, Laid, lay, of_bigquery, of_clickhouse
 from rainbow.olap.published import DIMENSIONS, VIEWS
+from rainbow.olap.serving import serve
+from rainbow.partitions.dates import start_of_next
+from rainbow.source import reader
 from rainbow.warehouse import dbt, project
 from rainbow.warehouse.client import connect as connect_bigquery
 from rainbow.warehouse.sql import rows
@@ -32,13 +35,17 @@ if TYPE_CHECKING:
 
 FOLDER = "_published"
 
+# rows that are looked up to find the days they were on; with more the unified views take every day from the mirror
+MOST_CHANGED = 50_000
+
 
 @dataclass(frozen=True)
 class Watermark:
     """Up to where a batch view is complete: its days, and the PostgreSQL snapshot of the newest extract in it.
 
     ``watermark_date`` is the last day of the unbroken row of whole partitions that holds the first one ever run; None when no
-    partition is whole yet. ``data_version`` is a hash of what the view was made from.
+    partition is whole yet. ``data_version`` is a hash of what the view was made from. ``changed_days``: days on which the view counts
+    orders or lines that were changed or deleted after the watermark's day and before the publish; None: it could not be found out.
     """
 
     first_partition: date
@@ -48,6 +55,7 @@ class Watermark:
     lsn: int
     data_version: str
     published_at: datetime
+    changed_days: tuple[date, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -87,6 +95,7 @@ def publish(
     if not stale:
         serve(clickhouse)
         return Published(watermark, {}, of_clickhouse(clickhouse, laid))
+    watermark = replace(watermark, changed_days=changed_days(warehouse, watermark))
     known = [t for t in stale if there.get(t.model.name, {}).get("layout") == _layout(t)]
     wanted, found = of_bigquery(warehouse, stale), of_clickhouse(clickhouse, known)
 
@@ -96,11 +105,14 @@ def publish(
 
     counts = {}
     with ThreadPoolExecutor(4) as pool:
-        for table, count in zip(stale, pool.map(bring, stale), strict=True):
-            counts[table.model.name] = count
-            if on_table:
-                on_table(table.model.name, count)
-    serve(clickhouse, anew=len(known) < len(stale))
+        # the dimensions first: a unified view takes it that they know what its batch view was made from
+        for group in (DIMENSIONS, VIEWS):
+            tables = [t for t in stale if t.model.name in group]
+            for table, count in zip(tables, pool.map(bring, tables), strict=True):
+                counts[table.model.name] = count
+                if on_table:
+                    on_table(table.model.name, count)
+    serve(clickhouse)
     rest = [t for t in laid if t not in stale]
     return Published(watermark, counts, {**wanted, **of_clickhouse(clickhouse, rest)})
 
@@ -131,6 +143,32 @@ def unbroken(ranges: list[tuple[date, date]]) -> tuple[date, date | None]:
     while last + timedelta(days=1) in days:
         last += timedelta(days=1)
     return first, last
+
+
+def changed_days(warehouse: bigquery.Client, watermark: Watermark) -> tuple[date, ...] | None:
+    """Days that the fact has of orders and lines that the source changed or deleted after the watermark's day.
+
+    Their last version in the lake may be older than what a mirror knows, so a mirror cannot tell these days. Rows that were changed
+    between the extract and now are among them, which does no harm. None when the source does not answer, or has too many.
+    """
+    from google.cloud.bigquery import ArrayQueryParameter
+
+    if watermark.watermark_date is None:
+        return ()
+    try:
+        keys = reader.keys_changed_since(("orders", "orderdetails"), start_of_next(watermark.watermark_date), MOST_CHANGED)
+    except ServiceError:
+        return None
+    if any(len(found) > MOST_CHANGED for found in keys.values()):
+        return None
+    if not any(keys.values()):
+        return ()
+    found = rows(
+        warehouse,
+        "select distinct extract(date from ordered_at) as day from warehouse.fact_sales where order_id in unnest(@orders) or order_detail_id in unnest(@orderdetails)",
+        [ArrayQueryParameter(table, "INT64", listed) for table, listed in keys.items()],
+    )
+    return tuple(sorted(row.day for row in found))
 
 
 def watermarks(clickhouse: Client) -> dict[str, dict[str, Any]]:
@@ -229,23 +267,6 @@ def clickhouse_column(type_: str, *, nullable: bool) -> str:
     else:
         plain = {"int64": "Int64", "string": "String", "date": "Date32", "timestamp": "DateTime64(6, 'UTC')", "bool": "Bool"}[type_]
     return f"Nullable({plain})" if nullable else plain
-
-
-def serve(clickhouse: Client, *, anew: bool = False) -> None:
-    """Make the views that charts read, if one is not there or ``anew``: the batch views, and the watermark of each."""
-    found = clickhouse.query("select name from system.tables where database = 'serving'").result_rows
-    if {name for (name,) in found} >= {*VIEWS, "watermark"} and not anew:
-        return
-    for name in VIEWS:
-        clickhouse.command(f"create or replace view serving.{name} as select * from batch.{name}")
-    clickhouse.command(
-        """create or replace view serving.watermark as
-           select name as view, toDate32(JSONExtractString(comment, 'first_partition')) as first_partition,
-                  toDate32OrNull(JSONExtractString(comment, 'watermark_date')) as watermark_date,
-                  JSONExtractString(comment, 'snapshot') as snapshot, JSONExtractInt(comment, 'snapshot_xmin') as snapshot_xmin,
-                  JSONExtractInt(comment, 'lsn') as lsn, parseDateTime64BestEffort(JSONExtractString(comment, 'published_at'), 6, 'UTC') as published_at
-           from system.tables where database = 'batch' and comment != ''"""
-    )
 
 
 def _quoted(text: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import psycopg
@@ -17,6 +18,7 @@ from psycopg import sql
 from pyarrow import csv
 
 from rainbow.errors import DataError
+from rainbow.source.connection import connect
 from rainbow.source.tables import BY_NAME, TABLES, Table
 from rainbow.types import arrow_type
 
@@ -90,6 +92,25 @@ def has_deletions(connection: psycopg.Connection[Any]) -> bool:
     """Whether the source records its deletes in the table ``deletions``."""
     row = connection.execute("select to_regclass('deletions') is not null").fetchone()
     return bool(row and row[0])
+
+
+def keys_changed_since(tables: tuple[str, ...], moment: datetime, most: int) -> dict[str, list[int]]:
+    """Keys of rows that were changed at or after a moment, or deleted where deletes are recorded; at most one more than ``most`` a table.
+
+    Raises ServiceError when the source does not answer.
+    """
+    with connect(autocommit=True) as connection:
+        deletes = has_deletions(connection)
+        found = {}
+        for name in tables:
+            key = sql.Identifier(BY_NAME[name].key)
+            query = sql.SQL("select {} from {} where updated_at >= {}").format(key, sql.Identifier(name), sql.Literal(moment))
+            if deletes:
+                query += sql.SQL(" union select row_id from deletions where table_name = {} and deleted_at >= {}").format(
+                    sql.Literal(name), sql.Literal(moment)
+                )
+            found[name] = [row[0] for row in connection.execute(query + sql.SQL(" limit {}").format(sql.Literal(most + 1)))]
+    return found
 
 
 def read(connection: psycopg.Connection[Any], query: sql.Composable, columns: dict[str, str], what: str) -> Iterator[pa.RecordBatch]:
