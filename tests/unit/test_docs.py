@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import typer
 
-from rainbow.cli import api, data, partitions, reconcile, runs, schedule, stack, stream
+from rainbow.cli import api, data, partitions, runs, schedule, stack, stream
 from rainbow.settings import PROJECT_ROOT, Settings
 
 README = (PROJECT_ROOT / "README.md").read_text(encoding="utf-8")
@@ -25,7 +25,7 @@ TARGETS = re.findall(r"^([a-z]+):.*## ", (PROJECT_ROOT / "Makefile").read_text(e
 def commands() -> dict[str, Any]:
     """Each command by its name; one of a group by the group's name and its own."""
     app = typer.Typer()
-    for module in (stack, data, runs, partitions, schedule, api, reconcile, stream):
+    for module in (stack, data, runs, partitions, schedule, api, stream):
         module.add_to(app)
     found: dict[str, Any] = {}
     for name, command in typer.main.get_group(app).commands.items():
