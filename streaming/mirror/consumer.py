@@ -140,6 +140,7 @@ class Mirror:
         try:
             while not self._stopping.is_set():
                 self._subscribe()
+                self._resume()
                 self._gather()
                 self._land()
                 self._launch()
@@ -226,10 +227,15 @@ class Mirror:
             message = self._consumer.poll(0)
             if message is not None:
                 self._take([message], sift=owned is not self._owned)
+        self._resume()
+        self._commit()
+
+    def _resume(self) -> None:
+        """Read on, all partitions: one that was paused when it was given up is still paused when it comes back."""
         if self._paused:
             self._paused = False
-            self._consumer.resume(self._consumer.assignment())
-        self._commit()
+            with suppress(KafkaException):
+                self._consumer.resume(self._consumer.assignment())
 
     def _finish(self, seconds: float) -> bool:
         """Whether nothing is being brought in, after at most these seconds; what was is committed."""
@@ -272,6 +278,7 @@ class Mirror:
 
     def _on_assign(self, _consumer: Any, partitions: list[TopicPartition]) -> None:
         self._owned = self._owned | {(p.topic, p.partition) for p in partitions}
+        self._paused = True
         self.metrics.partitions.set(len(self._owned))
 
     def _on_revoke(self, _consumer: Any, partitions: list[TopicPartition]) -> None:

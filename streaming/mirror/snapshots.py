@@ -5,14 +5,19 @@ All state is in that table and in the group's offsets, so any mirror of the grou
 
 from __future__ import annotations
 
+import logging
 import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from streaming.progress import Offsets
 
 if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
+
+log = logging.getLogger("rainbow.mirror")
 
 
 @dataclass(frozen=True)
@@ -99,9 +104,17 @@ def newest(client: Client) -> Noted | None:
 
 
 def serve_views(client: Client) -> None:
-    """Make the unified views anew where the state of the snapshot or of the batch calls for it; cheap where it does not."""
+    """Make the unified views anew where the state of the snapshot or of the batch calls for it; cheap where it does not.
+
+    Views that ClickHouse refuses to make do not stop the mirror: that is said, and tried again after some seconds.
+    """
     try:
         from rainbow.olap.serving import serve
     except ImportError:
         return
-    serve(client)
+    try:
+        serve(client)
+    except ClickHouseError as error:
+        if getattr(error, "code", None) is None:
+            raise
+        log.warning("the unified views cannot be made: %s", str(error).strip().splitlines()[0])

@@ -71,19 +71,16 @@ class Truncations:
 
 
 def truncate(client: Client, table: MirrorTable, truncation: Truncation | Floor) -> None:
-    """Mark every row below a position as deleted, once more if it was done before.
+    """Mark every row that was there at a position as deleted; again and in any order of truncations, since the history is what is looked at.
 
     A snapshot's truncation stays one below the snapshot's own position: so its rows win, in whatever order two mirrors get there.
     """
     position = truncation.lsn - 1 if truncation.snapshot else truncation.lsn
-    columns = ", ".join(map(quoted, table.columns))
-    own = ", ".join(mirror_tables.OWN_COLUMNS)
-    marks = f"{position}, 1, {truncation.txid}, fromUnixTimestamp64Milli(toInt64({truncation.committed}), 'UTC'), {int(bool(truncation.snapshot))}"
+    columns, keys = ", ".join(map(quoted, table.columns)), ", ".join(map(quoted, table.keys))
+    committed = f"fromUnixTimestamp64Milli(toInt64({truncation.committed}), 'UTC')"
     client.command(
-        f"insert into {table.quoted} ({columns}, {own}) select {columns}, {marks} from {table.quoted} final "
-        f"where _lsn < {truncation.lsn} and not _deleted"
-    )
-    # a kill between a table and its history leaves rows that the statement above no longer finds
-    client.command(
-        f"insert into {table.history} ({columns}, {own}) select {columns}, {own} from {table.quoted} where _lsn = {position} and _deleted"
+        f"""insert into {table.quoted} ({columns}, {", ".join(mirror_tables.OWN_COLUMNS)})
+            select {columns}, {position}, 1, {truncation.txid}, {committed}, {int(bool(truncation.snapshot))}
+            from {table.history} final where ({keys}, _lsn) in (
+                select {keys}, max(_lsn) from {table.history} where _lsn <= {position} group by {keys} having argMax(_deleted, _lsn) = 0)"""
     )

@@ -378,3 +378,25 @@ def test_a_numeric_without_scale_an_infinite_instant_and_text_for_a_date_stop_no
         (5, "1.5", "2024-09-01T00:00:00Z", "2024-09-01T00:00:00Z"),
     ]
     assert letters() == []
+
+
+def test_the_history_has_each_truncate_of_a_row_though_partitions_are_read_at_their_own_pace(clickhouse: Any, mirrored: Mirrored) -> None:
+    mirrored(event("brands", "c", 100, after=row("brands", 1), partition=1))
+    mirrored(event("brands", "t", 200, partition=0), event("brands", "t", 300, partition=0))
+    mirrored(
+        event("brands", "t", 200, partition=1),
+        event("brands", "c", 250, after=row("brands", 1), partition=1),
+        event("brands", "t", 300, partition=1),
+    )
+    assert rows(clickhouse, "brands") == []
+    history = clickhouse.query("select _lsn, _deleted from mirror.brands_history final order by _lsn").result_rows
+    assert history == [(100, 0), (200, 1), (250, 0), (300, 1)]
+
+
+def test_a_column_that_the_views_look_rows_up_by_may_become_null_too(clickhouse: Any, mirrored: Mirrored) -> None:
+    mirrored(event("orders", "c", 100, after=row("orders", 1)), event("products", "c", 101, after=row("products", 1)))
+    less = row("orders", 2)
+    del less["customer_id"], less["created_at"]
+    mirrored(event("orders", "c", 102, after=less), event("products", "c", 103, after=row("products", 2, seller_id=None)))
+    assert rows(clickhouse, "orders", "id, customer_id, isNull(created_at)") == [(1, 1, 0), (2, None, 1)]
+    assert rows(clickhouse, "products", "id, seller_id") == [(1, 1), (2, None)]

@@ -11,7 +11,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any
@@ -136,12 +136,22 @@ def chain(stream_stack: Settings) -> Iterator[Connection]:
             with processes(1, "capture"):
                 wait_until_there(shop)
                 yield shop
-            shop.execute(
-                "select pg_terminate_backend(active_pid) from pg_replication_slots where slot_name = 'rainbow' and active_pid is not null"
-            )
-            shop.execute("select pg_drop_replication_slot('rainbow')")
+            drop_slot(shop)
         patch.undo()
         settings.cache_clear()
+
+
+def drop_slot(shop: Connection) -> None:
+    """Drop the slot; the server may need a moment to notice that its reader is gone."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        shop.execute(
+            "select pg_terminate_backend(active_pid) from pg_replication_slots where slot_name = 'rainbow' and active_pid is not null"
+        )
+        with suppress(psycopg.errors.ObjectInUse):
+            shop.execute("select pg_drop_replication_slot(slot_name) from pg_replication_slots where slot_name = 'rainbow'")
+            return
+        time.sleep(0.1)
 
 
 def wait_until_there(shop: Connection) -> None:
