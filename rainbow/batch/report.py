@@ -7,11 +7,11 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from rainbow import reports
+from rainbow import pipeline, reports
 from rainbow.batch.context import partitions_of, step_of_run
 from rainbow.batch.materialize import settle_report
 from rainbow.checks import Check
-from rainbow.partitions.assets import DASHBOARDS, NOTEBOOKS, REPORT
+from rainbow.partitions.assets import NOTEBOOKS, REPORT
 from rainbow.partitions.ledger import Ledger
 from rainbow.reports.files import write_atomically
 from rainbow.settings import PROJECT_ROOT
@@ -22,7 +22,7 @@ def render(product: Any, upstream: Mapping[str, Any], partition_date: str, parti
     partitions = partitions_of(partition_start, partition_date)
     page = Path(str(product))
     with step_of_run("report", partitions) as run:
-        write(partitions.last, [Path(str(upstream[name])) for name in DASHBOARDS], page, run)
+        write(partitions.last, [Path(str(upstream[name])) for name in pipeline.dashboards()], page, run)
         settle_report(run, REPORT, partitions, page=f"{page.parent.name}/{page.name}")
 
 
@@ -30,7 +30,7 @@ def render_failed(day: date, folder: Path, run: str) -> None:
     """Write the report of a partition whose run a check has stopped: the check at its top, the last good views below it."""
     from ploomber_engine.execute import execute_notebook
 
-    notebooks = [folder / f"{name}.ipynb" for name in DASHBOARDS]
+    notebooks = [folder / f"{name}.ipynb" for name in pipeline.dashboards()]
     for notebook in notebooks:
         source = PROJECT_ROOT / "notebooks" / "dashboards" / notebook.name
         execute_notebook(str(source), str(notebook), parameters={"partition_date": str(day)}, progress_bar=False)

@@ -232,11 +232,11 @@ def clickhouse_column(type_: str, *, nullable: bool) -> str:
 
 
 def serve(clickhouse: Client, *, anew: bool = False) -> None:
-    """Make the views that charts read, if one is not there or ``anew``: the batch views, and the watermark of each."""
+    """Make the views that charts read, if one is not there or ``anew``: the batch views, the dimensions, and the watermark of each."""
     found = clickhouse.query("select name from system.tables where database = 'serving'").result_rows
-    if {name for (name,) in found} >= {*VIEWS, "watermark"} and not anew:
+    if {name for (name,) in found} >= {*VIEWS, *DIMENSIONS, "watermark"} and not anew:
         return
-    for name in VIEWS:
+    for name in (*VIEWS, *DIMENSIONS):
         clickhouse.command(f"create or replace view serving.{name} as select * from batch.{name}")
     clickhouse.command(
         """create or replace view serving.watermark as

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 
+from rainbow import pipeline
 from rainbow.checks import Check
-from rainbow.partitions.assets import DASHBOARDS, NOTEBOOKS, Asset, assets
+from rainbow.partitions.assets import NOTEBOOKS, Asset, assets
 from rainbow.partitions.attention import Trouble, troubles
 from rainbow.partitions.ledger import Ledger, Made, Run
 from rainbow.partitions.state import Key, State, Status, of_partition, states
@@ -104,7 +105,7 @@ class Catalogue:
     freshness: tuple[Freshness, ...]
     recent: int = RECENT
     notebooks: tuple[str, ...] = NOTEBOOKS
-    dashboards: tuple[str, ...] = DASHBOARDS
+    dashboards: tuple[str, ...] = field(default_factory=pipeline.dashboards)
 
     @property
     def yesterday(self) -> date:
@@ -155,7 +156,7 @@ def _entries(ledger: Ledger, runs: Sequence[Run]) -> Iterator[Entry]:
     for one in assets().values():
         yield Entry(
             one.name,
-            _group(one, models),
+            group_of(one),
             one.step,
             one.description,
             one.code_version,
@@ -171,11 +172,12 @@ def _newest_checks(ledger: Ledger, runs: Sequence[Run]) -> list[Check]:
     return next((found for run in runs[:RUNS] if (found := ledger.checks_of(run.run))), [])
 
 
-def _group(asset: Asset, models: Mapping[str, Model]) -> str:
+def group_of(asset: Asset) -> str:
+    """The group that an asset is listed in."""
     kind, _, name = asset.name.rpartition("/")
     if kind in GROUPS:
         return GROUPS[kind]
-    return models[name].folder.replace("_", " ").capitalize()
+    return project.models()[name].folder.replace("_", " ").capitalize()
 
 
 def _columns(name: str, models: Mapping[str, Model]) -> tuple[Column, ...]:

@@ -36,13 +36,6 @@ def render(template: str, *, draws: bool = False, scripts: Sequence[Script] = ()
     )
 
 
-def duration(seconds: float) -> str:
-    """``0.42 s``, ``18.3 s``, ``3 min 20 s``."""
-    if seconds >= 60:
-        return f"{int(seconds // 60)} min {int(seconds % 60)} s"
-    return f"{seconds:.2f} s" if seconds < 10 else f"{seconds:.1f} s"
-
-
 @lru_cache(maxsize=1)
 def _config() -> str:
     import json
@@ -64,6 +57,6 @@ def _environment() -> Environment:
         "short_date": formats.short_date,
         "exact": formats.exact,
         "compact": formats.compact,
-        "seconds": duration,
+        "seconds": formats.duration,
     }
     return environment
