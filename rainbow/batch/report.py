@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
@@ -26,15 +27,20 @@ def render(product: Any, upstream: Mapping[str, Any], partition_date: str, parti
         settle_report(run, REPORT, partitions, page=f"{page.parent.name}/{page.name}")
 
 
-def render_failed(day: date, folder: Path, run: str) -> None:
-    """Write the report of a partition whose run a check has stopped: the check at its top, the last good views below it."""
+def render_failed(day: date, folder: Path, run: str) -> list[str]:
+    """Write the report of a partition whose run was stopped by a check or by a dashboard: what failed at its top, the rest below it,
+    from the last good views. Returns a line for each dashboard that failed.
+    """
     from ploomber_engine.execute import execute_notebook
 
     notebooks = [folder / f"{name}.ipynb" for name in pipeline.dashboards()]
     for notebook in notebooks:
-        source = PROJECT_ROOT / "notebooks" / "dashboards" / notebook.name
-        execute_notebook(str(source), str(notebook), parameters={"partition_date": str(day)}, progress_bar=False)
+        # the notebook keeps its error, and the report says it
+        with contextlib.suppress(Exception):
+            source = PROJECT_ROOT / "notebooks" / "dashboards" / notebook.name
+            execute_notebook(str(source), str(notebook), parameters={"partition_date": str(day)}, progress_bar=False)
     write(day, notebooks, folder / "sales.html", run)
+    return [f"dashboard {notebook.stem}: {error}" for notebook in notebooks if (error := reports.error_of(notebook))]
 
 
 def write(day: date, dashboards: list[Path], destination: Path, run: str) -> None:

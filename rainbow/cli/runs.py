@@ -1,4 +1,4 @@
-"""``rainbow run``, ``rainbow backfill``, ``rainbow rebuild``, ``rainbow query`` and ``rainbow demo``: the batch layer's work and what came of it."""
+"""``rainbow run``, ``rainbow backfill``, ``rainbow report``, ``rainbow rebuild``, ``rainbow query`` and ``rainbow demo``: the batch layer's work and what came of it."""
 
 from __future__ import annotations
 
@@ -44,6 +44,18 @@ goes on where it stopped.
   rainbow backfill 2017-12-01 2017-12-29 --select report/sales --force
 """
 
+_REPORT_HELP = """
+Draw a partition's report from what is published: the dashboards, one page of
+them that opens without a network, and reports/index.html, which leads to all.
+
+Without a day it is the last complete partition's.
+
+\b
+  rainbow report
+  rainbow report 2017-12-01
+  rainbow report 2017-12-01 --pdf
+"""
+
 _REBUILD_HELP = """
 Make models of the warehouse anew from raw alone, then test and publish them:
 dimensions, the fact, batch views. Rows and keys come out as they were, unless
@@ -80,6 +92,7 @@ def add_to(app: typer.Typer) -> None:
     """Add this module's commands to the command line."""
     app.command(help=_RUN_HELP)(run)
     app.command(help=_BACKFILL_HELP)(backfill)
+    app.command(help=_REPORT_HELP)(report)
     app.command(help=_REBUILD_HELP)(rebuild)
     app.command(help=_QUERY_HELP)(query)
     app.command(help=_DEMO_HELP)(demo)
@@ -123,6 +136,32 @@ def backfill(
     if not quiet:
         print_plan(made, note, _console())
     _carry_out(made, replan, _console(quiet), late, mode=mode, max_parallel=max_parallel, fail_fast=fail_fast)
+
+
+def report(
+    partition: Annotated[str | None, typer.Argument(metavar="[DAY]", help="The partition, e.g. 2017-12-01.")] = None,
+    pdf: Annotated[bool, typer.Option("--pdf", help="Print it to sales.pdf too, with Chromium or Chrome.")] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Draw a report; see ``_REPORT_HELP``."""
+    from rainbow.charts.serving import scope
+    from rainbow.errors import PartitionError
+    from rainbow.partitions.dates import PartitionRange
+    from rainbow.partitions.ledger import Ledger
+    from rainbow.reports.pdf import print_page
+    from rainbow.runs.catalogue import write_catalogue
+    from rainbow.runs.run import run_partitions
+
+    asked = PartitionRange.parse(partition or scope("total_sales", None).partition_date)
+    if asked.last not in Ledger().days():
+        raise PartitionError(f"partition {asked} was never run: `rainbow run {asked}` runs it and draws its report")
+    try:
+        page = run_partitions(asked, steps=("report",)).report
+    finally:
+        index = write_catalogue()
+    console = _console(quiet)
+    for path in (page, *([print_page(page)] if pdf else []), index):
+        console.print(str(path), markup=False)
 
 
 def rebuild(

@@ -4,6 +4,6 @@ A report a partition, and a page an executed notebook; the catalogue that leads 
 the pages say is the caller's and the notebooks'; nothing here reads a database or the ledger.
 """
 
-from rainbow.reports.pages import render_notebook, render_report
+from rainbow.reports.pages import error_of, render_notebook, render_report
 
-__all__ = ["render_notebook", "render_report"]
+__all__ = ["error_of", "render_notebook", "render_report"]

@@ -55,15 +55,26 @@ def run_partitions(partitions: PartitionRange, *, steps: Sequence[str] = STEPS, 
                 _build(partitions, steps, on_step)
         except BaseException as error:
             cause = last_error() or error
-            if isinstance(cause, CheckError):
+            # dashboards are no step of their own: what fails outside of steps is one of them
+            if isinstance(cause, CheckError) or (isinstance(error, Exception) and not last_error()):
                 with _quiet(), contextlib.suppress(Exception):
-                    render_failed(partitions.last, _folder(partitions), run)
+                    failed = render_failed(partitions.last, _folder(partitions), run)
+                    if failed and not last_error():
+                        cause = _note_failed(ledger, run, partitions, failed)
             if isinstance(cause, RainbowError | KeyboardInterrupt | OSError):
                 raise cause from None
             raise RainbowError(f"run of {partitions} failed: {one_line(cause)}; its notebooks are in {_folder(partitions)}") from error
     rows = sum(made.rows or 0 for made in ledger.made(run) if made.asset.startswith("lake/"))
     report = _folder(partitions) / "sales.html"
     return RunResult(run, partitions, tuple(steps), rows, perf_counter() - began, tuple(ledger.checks_of(run)), report)
+
+
+def _note_failed(ledger: Ledger, run: str, partitions: PartitionRange, failed: Sequence[str]) -> RainbowError:
+    """Note in the ledger that the step ``report`` failed because of these dashboards; returns the error to raise."""
+    error = RainbowError(f"{'; '.join(failed)}; all others are in {_folder(partitions) / 'sales.html'}")
+    with contextlib.suppress(RainbowError), ledger.step(run, pipeline.REPORT, partitions):
+        raise error
+    return error
 
 
 def _folder(partitions: PartitionRange) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from rainbow.charts import serving
 from rainbow.checks import Check
 from rainbow.partitions.ledger import Ledger
 from rainbow.reports import render_notebook, render_report
+from rainbow.reports.pdf import print_page
 from rainbow.settings import PROJECT_ROOT, settings
 from tests import serving_rows
 from tests.ledger_rows import Days
@@ -131,6 +133,23 @@ def test_the_contents_lead_to_every_section(pages: Path, opened: Any) -> None:
     links = page.eval_on_selector_all("nav a", "all => all.map(link => link.getAttribute('href'))")
     assert links == [f"#{name}" for name in (*NAMES, "checks")]
     assert all(page.locator(f"section{link}").count() == 1 for link in links)
+
+
+def test_no_serious_accessibility_fault_is_found(pages: Path, opened: Any) -> None:
+    from axe_playwright_python.sync_playwright import Axe
+
+    for name, look in product(("sales.html", "notebook.html"), ({}, {"color_scheme": "dark"}, {"viewport": {"width": 390, "height": 844}})):
+        page = opened(pages / name, bypass_csp=True, **look)
+        found = Axe().run(page).response["violations"]
+        assert [(one["id"], one["nodes"][0]["html"]) for one in found if one["impact"] in ("serious", "critical")] == []
+
+
+def test_a_page_is_printed_whole(pages: Path, browser: Any) -> None:
+    pdf = print_page(pages / "sales.html")
+    content = pdf.read_bytes()
+    assert content.startswith(b"%PDF-")
+    assert 100_000 < len(content) < 3_000_000
+    assert content.count(b"/Type /Page\n") + content.count(b"/Type /Page ") + content.count(b"/Type /Page/") > 4
 
 
 def test_a_notebooks_page_draws_its_chart_beside_its_code(pages: Path, opened: Any) -> None:
