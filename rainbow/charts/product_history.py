@@ -122,7 +122,7 @@ class ProductHistory:
     def _bars(self, rank: int, of_one: Sequence[Version]) -> Iterator[dict[str, Any]]:
         end = start_of_next(self.scope.partition_date)
         for old, new in versions.steps(of_one):
-            yield versions.bar(rank, old, new, end, _role(old, new))
+            yield versions.bar(rank, old, new, end, role(old, new))
 
 
 def product_history(partition_date: date | str | None = None) -> ProductHistory:
@@ -155,7 +155,8 @@ def versions_of(product_id: int) -> list[Version]:
     return [_with_zone(row) for row in found]
 
 
-def _role(old: Version | None, new: Version) -> str:
+def role(old: Version | None, new: Version) -> str:
+    """The colour of a version: by what changed most to it."""
     if old is None:
         return TEAL
     differing = set(versions.differing(old, new))

@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from rainbow import terminal
 from rainbow.cli.partitions import Force, Only, Select, print_plan
 
 if TYPE_CHECKING:
@@ -191,7 +192,9 @@ def query(
     if shape == "table":
         _print_table(answer)
     else:
-        sys.stdout.write(answer.as_csv() if shape == "csv" else answer.as_json() + "\n")
+        text = answer.as_csv() if shape == "csv" else answer.as_json() + "\n"
+        # a file or a program gets the data as they are, a person's terminal nothing that acts on it
+        sys.stdout.write(terminal.harmless(text) if sys.stdout.isatty() else text)
 
 
 def demo(
@@ -250,7 +253,7 @@ def _carry_out(
     if len(results) > 1 and not console.quiet:
         _print_summary(console, results)
     for result in failed:
-        Console(stderr=True, soft_wrap=True).print(f"{result.partitions}: {result.error}", style="red", markup=False, highlight=False)
+        terminal.console(stderr=True).print(f"{result.partitions}: {result.error}", style="red", markup=False, highlight=False)
     if failed:
         raise typer.Exit(1)
     return results
@@ -299,7 +302,7 @@ def _checks(result: RunResult) -> str:
 
 def _console(quiet: bool = False) -> Console:
     # the runner sends stdout into a log while it works, so the stream is held from the start
-    return Console(file=sys.stdout, quiet=quiet, soft_wrap=True, highlight=False)
+    return terminal.console(file=sys.stdout, quiet=quiet)
 
 
 def _print_summary(console: Console, results: list[RunResult]) -> None:
@@ -339,5 +342,5 @@ def _print_table(answer: Answer) -> None:
     for column in answer.columns:
         table.add_column(Text(column))
     for row in answer.rows:
-        table.add_row(*(Text("" if value is None else str(value)) for value in row))
+        table.add_row(*(Text("" if value is None else terminal.harmless(str(value))) for value in row))
     _console().print(table)
