@@ -18,6 +18,7 @@ from rainbow.charts.dashboards import (
 )
 from rainbow.charts.elements import Chart, Column, Figure, Fragment, Row, answer, empty, headline, table
 from rainbow.charts.operations import Operations, operations
+from rainbow.charts.own import Own, own
 from rainbow.charts.product_history import ProductHistory, product_history
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "Figure",
     "Fragment",
     "Operations",
+    "Own",
     "ProductHistory",
     "Ranking",
     "Row",
@@ -38,6 +40,7 @@ __all__ = [
     "empty",
     "headline",
     "operations",
+    "own",
     "payment_methods",
     "product_history",
     "table",

@@ -9,8 +9,8 @@ import sys
 from typing import NoReturn
 
 import typer
-from rich.console import Console
 
+from rainbow import terminal
 from rainbow.errors import RainbowError
 
 INTERRUPTED = 130
@@ -29,9 +29,9 @@ def main() -> None:
     """Run the command line: a RainbowError is one line on stderr and exit 1, Ctrl-C is exit 130."""
     # a command lives for seconds: looking for garbage among the many small things that it makes costs up to a third of that
     gc.set_threshold(100_000, 10, 10)
-    from rainbow.cli import api, data, partitions, runs, schedule, stack
+    from rainbow.cli import api, data, new, partitions, runs, schedule, stack
 
-    for module in (stack, data, runs, partitions, schedule, api):
+    for module in (stack, data, runs, partitions, schedule, api, new):
         module.add_to(app)
     _leave(_run())
 
@@ -67,7 +67,7 @@ def _of_a_full_disk(error: BaseException | None) -> str | None:
 
 
 def _say(line: str) -> None:
-    Console(stderr=True, soft_wrap=True).print(f"rainbow: {line}", style="red", markup=False, highlight=False)
+    terminal.console(stderr=True).print(f"rainbow: {line}", style="red", markup=False, highlight=False)
 
 
 def _leave(code: int) -> NoReturn:
