@@ -17,8 +17,8 @@ from rainbow.charts.elements import Chart, Column, Figure, Fragment, answer, emp
 from rainbow.charts.serving import Scope
 from rainbow.charts.shapes import ACCENT, BASE, GREY, PROVISIONAL, PURPLE, TEAL, VERMILLION, YELLOW
 from rainbow.checks import Check
-from rainbow.partitions.assets import REPORT, STEPS, assets
-from rainbow.partitions.catalogue import group_of
+from rainbow.partitions.assets import REPORT, STEPS
+from rainbow.partitions.catalogue import groups_of_assets
 from rainbow.partitions.dates import PartitionRange
 from rainbow.partitions.ledger import Ledger, StepRun
 from rainbow.partitions.state import Key, State, Status, of_partition, states
@@ -150,8 +150,8 @@ class Operations:
             return table(shown[:MOST_CHECKS], columns, caption=f"Checks that do not hold{first}", currency="")
         if not self.checks:
             return empty("No checks were made.")
-        known = assets()
-        counts = Counter(group_of(known[check.asset]) if check.asset in known else "Across tables" for check in self.checks)
+        groups = groups_of_assets()
+        counts = Counter(groups.get(check.asset, "Across tables") for check in self.checks)
         columns = [Column("group", "Assets"), Column("passed", "Checks passed", "number")]
         shown = [{"group": group, "passed": count} for group, count in counts.items()]
         summary = {"group": "All", "passed": len(self.checks)}
@@ -217,9 +217,9 @@ def _newest(steps: Iterable[StepRun], partitions: PartitionRange) -> list[StepRu
 def _by_group(found: Mapping[Key, Status]) -> dict[str, dict[date, tuple[State, tuple[str, ...]]]]:
     """The state of each group by day; the report itself is left out, as it is being made."""
     members: dict[str, list[str]] = {}
-    for one in assets().values():
-        if one.name != REPORT:
-            members.setdefault(group_of(one), []).append(one.name)
+    for name, group in groups_of_assets().items():
+        if name != REPORT:
+            members.setdefault(group, []).append(name)
     days = sorted({day for _, day in found})
     return {group: {day: _together([found[name, day] for name in names]) for day in days} for group, names in members.items()}
 

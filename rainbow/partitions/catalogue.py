@@ -152,11 +152,11 @@ def _entries(ledger: Ledger, runs: Sequence[Run]) -> Iterator[Entry]:
     checks: dict[str, list[Check]] = {}
     for check in _newest_checks(ledger, runs):
         checks.setdefault(check.asset, []).append(check)
-    models = project.models()
+    models, groups = project.models(), groups_of_assets()
     for one in assets().values():
         yield Entry(
             one.name,
-            group_of(one),
+            groups[one.name],
             one.step,
             one.description,
             one.code_version,
@@ -172,12 +172,17 @@ def _newest_checks(ledger: Ledger, runs: Sequence[Run]) -> list[Check]:
     return next((found for run in runs[:RUNS] if (found := ledger.checks_of(run.run))), [])
 
 
-def group_of(asset: Asset) -> str:
-    """The group that an asset is listed in."""
+def groups_of_assets() -> dict[str, str]:
+    """The group that each asset is listed in, by name, in the order of assets."""
+    models = project.models()
+    return {one.name: _group(one, models) for one in assets().values()}
+
+
+def _group(asset: Asset, models: Mapping[str, Model]) -> str:
     kind, _, name = asset.name.rpartition("/")
     if kind in GROUPS:
         return GROUPS[kind]
-    return project.models()[name].folder.replace("_", " ").capitalize()
+    return models[name].folder.replace("_", " ").capitalize()
 
 
 def _columns(name: str, models: Mapping[str, Model]) -> tuple[Column, ...]:
