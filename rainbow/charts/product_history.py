@@ -215,7 +215,7 @@ _VERSIONS = f"""
         select
             product_id,
             of,
-            row_number() over (order by is_described + is_repriced + is_deleted desc, is_new, of desc, product_id) as place,
+            row_number() over (order by 3 * is_described + 2 * is_deleted + is_repriced desc, is_new, of desc, product_id) as place,
             not is_new and not is_deleted as goes_on,
             count() over () as changed,
             countIf(is_deleted) over () as deleted,

@@ -23,6 +23,13 @@ pytestmark = pytest.mark.browser
 
 NAMES = pipeline.dashboards()
 
+PHONE = {"width": 390, "height": 844}
+LOOKS: dict[str, dict[str, Any]] = {
+    "light": {},
+    "dark": {"color_scheme": "dark"},
+    "phone": {"viewport": PHONE},
+    "phone-dark": {"viewport": PHONE, "color_scheme": "dark"},
+}
 # what is drawn of data; a selection's own rectangle is not
 BARS = ".mark-rect:not([class*=span]) path"
 
@@ -138,10 +145,17 @@ def test_the_contents_lead_to_every_section(pages: Path, opened: Any) -> None:
 def test_no_serious_accessibility_fault_is_found(pages: Path, opened: Any) -> None:
     from axe_playwright_python.sync_playwright import Axe
 
-    for name, look in product(("sales.html", "notebook.html"), ({}, {"color_scheme": "dark"}, {"viewport": {"width": 390, "height": 844}})):
+    for name, look in product(("sales.html", "notebook.html"), LOOKS.values()):
         page = opened(pages / name, bypass_csp=True, **look)
         found = Axe().run(page).response["violations"]
         assert [(one["id"], one["nodes"][0]["html"]) for one in found if one["impact"] in ("serious", "critical")] == []
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_a_picture_of_each_look_is_kept(pages: Path, opened: Any, look: str) -> None:
+    picture = pages / "pictures" / f"sales-{look}.png"
+    opened(pages / "sales.html", **LOOKS[look]).screenshot(path=picture, full_page=True)
+    assert picture.stat().st_size > 100_000
 
 
 def test_a_page_is_printed_whole(pages: Path, browser: Any) -> None:

@@ -92,7 +92,7 @@ def test_a_table_more_goes_from_the_shop_into_the_report(week: Week) -> None:
     assert "notebooks/dashboards/reviews.ipynb is made" in made.stdout
     as_it_is = week.rainbow("report", str(DAYS[0]))
     assert as_it_is.returncode == 0, as_it_is.stderr
-    assert "1 days have sales up to" in (week.home.path / "reports" / str(DAYS[0]) / "reviews.ipynb").read_text()
+    assert "Sales on 1 of the days up to" in (week.home.path / "reports" / str(DAYS[0]) / "reviews.ipynb").read_text()
     write_cells(week.project / "notebooks/dashboards/reviews.ipynb", block("# the cells of the dashboard\n"))
     with week.shop() as connection:
         sell(connection, 2, at(DAYS[1]))
