@@ -19,6 +19,7 @@ from starlette.routing import Route
 
 from api import logs
 from api.controllers import OrderController, of_database
+from api.dashboard import add_dashboard_routes
 from api.database import Database
 from api.metrics import Metrics
 from api.middleware import Surrounding, Token
@@ -75,6 +76,7 @@ def create_app(configuration: Settings | None = None) -> FastAPI:
     metrics = Metrics(database)
     add_order_routes(app, OrderController(OrderService(database, order_bytes)))
     add_service_routes(app, database, metrics)
+    add_dashboard_routes(app)
     token = chosen.api_token.get_secret_value() if chosen.api_token else None
     if token:
         app.add_middleware(Token, token=token)

@@ -14,8 +14,10 @@ import structlog
 def configure() -> None:
     """Let structlog and the libraries' own loggers write the same JSON lines."""
     stamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
+    # a frame's variables hold what the caller sent, its token too
+    tracebacks = structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False))
     structlog.configure(
-        processors=[stamp, structlog.processors.add_log_level, structlog.processors.dict_tracebacks, _as_json],
+        processors=[stamp, structlog.processors.add_log_level, tracebacks, _as_json],
         logger_factory=structlog.BytesLoggerFactory(cast(BinaryIO, sys.__stdout__.buffer) if sys.__stdout__ else None),
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         cache_logger_on_first_use=True,

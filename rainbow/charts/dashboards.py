@@ -59,8 +59,8 @@ class TotalSales:
             parts=[sold, formats.long_date(day), _counted(now["sales_quantity"], "piece"), _counted(now["orders"], "order")],
         )
 
-    def headline(self) -> Fragment:
-        """The day's figures, each against the day before and the same weekday a week before."""
+    def headline(self, evidence: str = "evidence.html#total_sales") -> Fragment:
+        """The day's figures, each against the day before and the same weekday a week before; they lead to ``evidence``."""
         day = self.scope.partition_date
         now, before, week = self._of(day), self._known(day - timedelta(days=1)), self._known(day - timedelta(days=7))
         figures = []
@@ -72,12 +72,13 @@ class TotalSales:
             figures,
             note="and how it changed on the day and the week before",
             provisional=self.scope.provisional,
+            evidence=evidence,
         )
 
-    def to_date(self) -> Fragment:
+    def to_date(self, evidence: str = "evidence.html#to_date") -> Fragment:
         """The same figures over all days so far."""
         figures = [Figure(name, sum((row[key] for row in self.rows), _NOTHING[key]), unit) for key, name, unit in self._named()]
-        return headline(_period(self.scope, start=True), figures)
+        return headline(_period(self.scope, start=True), figures, evidence=evidence)
 
     def trend(self) -> Chart | Fragment:
         """Sales a day."""

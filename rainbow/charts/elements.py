@@ -104,9 +104,9 @@ def empty(sentence: str, *, about: Mapping[str, Any] | None = None) -> Fragment:
     return Fragment("empty", f'<p class="rw-empty">{escape(sentence)}</p>', sentence, about or {})
 
 
-def headline(title: str, figures: Sequence[Figure], *, note: str = "", provisional: bool = False) -> Fragment:
-    """Headline figures side by side: rounded to be read, exact beneath, and how each changed."""
-    tiles = "".join(_tile(figure) for figure in figures)
+def headline(title: str, figures: Sequence[Figure], *, note: str = "", provisional: bool = False, evidence: str = "") -> Fragment:
+    """Headline figures side by side: rounded to be read, exact beneath, and how each changed; ``evidence`` is the address of what proves them."""
+    tiles = "".join(_tile(figure, evidence) for figure in figures)
     mark = ' <span class="rw-mark">provisional</span>' if provisional else ""
     # the inline style is for JupyterLab, where no page sets these side by side
     tiles = f'<div class="rw-tiles" style="display:flex;flex-wrap:wrap;gap:1rem 2rem">{tiles}</div>'
@@ -143,9 +143,11 @@ def table(
     return Fragment("table", html, "\n".join("\t".join(line) for line in lines))
 
 
-def _tile(figure: Figure) -> str:
+def _tile(figure: Figure, evidence: str) -> str:
     unit = f' <span class="rw-unit">{escape(figure.unit)}</span>' if figure.unit else ""
     value = f'<data value="{figure.value}">{escape(formats.compact(figure.value))}</data>{unit}'
+    if evidence:
+        value = f'<a href="{escape(evidence, quote=True)}" title="Where this figure comes from">{value}</a>'
     exact = f'<div class="rw-exact">{escape(_exact(figure))}</div>' if figure.value >= 1000 or figure.value <= -1000 else ""
     changes = "".join(_change(figure, against, before) for against, before in figure.compared)
     return f'<div class="rw-tile"><div class="rw-name">{escape(figure.name)}</div><div class="rw-value"><strong>{value}</strong></div>{exact}{changes}</div>'

@@ -6,6 +6,7 @@ import errno
 import gc
 import os
 import sys
+from importlib import import_module
 from typing import NoReturn
 
 import typer
@@ -14,6 +15,9 @@ from rainbow import terminal
 from rainbow.errors import RainbowError
 
 INTERRUPTED = 130
+
+# the modules of commands, in the order of the help
+MODULES = ("stack", "data", "runs", "partitions", "schedule", "trace", "stream", "api", "new")
 
 app = typer.Typer(
     name="rainbow",
@@ -29,11 +33,14 @@ def main() -> None:
     """Run the command line: a RainbowError is one line on stderr and exit 1, Ctrl-C is exit 130."""
     # a command lives for seconds: looking for garbage among the many small things that it makes costs up to a third of that
     gc.set_threshold(100_000, 10, 10)
-    from rainbow.cli import api, data, new, partitions, runs, schedule, stack
-
-    for module in (stack, data, runs, partitions, schedule, api, new):
-        module.add_to(app)
+    add_commands(app)
     _leave(_run())
+
+
+def add_commands(to: typer.Typer) -> None:
+    """Add every module's commands."""
+    for name in MODULES:
+        import_module(f"rainbow.cli.{name}").add_to(to)
 
 
 def _run() -> int:

@@ -14,14 +14,20 @@ from rainbow import terminal
 if TYPE_CHECKING:
     from rainbow.stack.control import Progress
 
-Services = Annotated[list[str] | None, typer.Argument(help="postgres, bigquery, clickhouse; default: all.", show_default=False)]
+Services = Annotated[
+    list[str] | None, typer.Argument(help="postgres, bigquery, clickhouse, kafka, capture, mirror; default: all.", show_default=False)
+]
 
 _UP_HELP = """
 Start the local services that no setting names, and wait until they answer.
+The batch layer needs no Kafka, capture and mirror: they are started with
+--stream only.
 
 \b
   rainbow up
   rainbow up postgres clickhouse
+  rainbow up --stream
+  rainbow up --stream --brokers 3
 """
 
 _DOWN_HELP = """
@@ -64,10 +70,27 @@ def add_to(app: typer.Typer) -> None:
         app.command(help=text)(command)
 
 
-def up(services: Services = None) -> None:
+def up(
+    services: Services = None,
+    stream: Annotated[bool, typer.Option("--stream", help="Start the speed layer, too: Kafka, capture, mirror.")] = False,
+    brokers: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=9,
+            help="How many brokers Kafka has, kept from then on; with no services named it implies --stream.",
+            show_default="1",
+        ),
+    ] = None,
+) -> None:
     """See ``_UP_HELP``."""
     from rainbow import stack
+    from rainbow.stack import control, kafka
 
+    if brokers:
+        kafka.choose_brokers(brokers)
+    if stream or (brokers and not services):
+        services = [*(services or control.BATCH), *control.STREAM]
     stack.up(services, _print_progress)
 
 
@@ -101,7 +124,7 @@ def logs(
     """See ``_LOGS_HELP``."""
     from rainbow.stack import logs
 
-    single = len(services or ()) == 1
+    single = len(logs.places(services)) == 1
     for source in (logs.last(services, lines), logs.follow(services) if follow else ()):
         for name, line in source:
             typer.echo(line if single else f"{name:<11} {line}")

@@ -8,6 +8,8 @@ inserted into the first, in the same insert.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rainbow.source.tables import Table
 from rainbow.types import clickhouse_type
 
@@ -22,10 +24,11 @@ OWN_COLUMNS: dict[str, str] = {
 }
 
 # One row for each initial snapshot that the mirror saw: its position, the id of its transaction (whatever it sees has a lower one),
-# when the mirror had all of it (NULL: not yet). The newest is the one that counts.
+# when its end was read (NULL: not yet), when the mirror had all of it (NULL: not yet). The newest is the one that counts.
 SNAPSHOTS = """
 create table if not exists mirror._snapshots (
-    lsn UInt64, txid UInt32, completed_at Nullable(DateTime64(3, 'UTC')), noted_at DateTime64(6, 'UTC') default now64(6)
+    lsn UInt64, txid UInt32, completed_at Nullable(DateTime64(3, 'UTC')), noted_at DateTime64(6, 'UTC') default now64(6),
+    ended_at Nullable(DateTime64(3, 'UTC'))
 ) engine = ReplacingMergeTree(noted_at) order by lsn
 """
 
@@ -35,17 +38,52 @@ def columns(table: Table) -> dict[str, str]:
     return {c.name: f"Nullable({kind})" if c.nullable else kind for c in table.columns for kind in (clickhouse_type(c.type),)}
 
 
-def create(name: str, key: str, columns: dict[str, str]) -> tuple[str, ...]:
-    """The statements that make a table, its history, and what fills the history; harmless where they are there."""
+# What the unified views look rows up by, beside the key: the orders of a day, the lines of an order and of a product, the orders of a
+# member. Ids and moments grow together, so a block's least and greatest values tell most blocks apart.
+LOOKED_UP: dict[str, tuple[str, ...]] = {
+    "orders": ("created_at", "updated_at", "customer_id", "payment_id"),
+    "orderdetails": ("created_at", "updated_at", "order_id", "product_id"),
+}
+
+# Which categories and sellers a product ever had, and for each the first version that had it: position, transaction, whether it is of
+# the initial snapshot. Nearly all products have one line, so that few need to be looked up in time.
+PLACEMENTS = (
+    """create table if not exists mirror.products_placements (
+        id Int64, category_id Int64, seller_id Int64, first SimpleAggregateFunction(min, Tuple(UInt64, UInt32, UInt8))
+    ) engine = AggregatingMergeTree order by (id, category_id, seller_id)""",
+    """create materialized view if not exists mirror.products_to_placements to mirror.products_placements as
+    select id, ifNull(category_id, -1) as category_id, ifNull(seller_id, -1) as seller_id, min((_lsn, _txid, _snapshot)) as first
+    from mirror.products where not _deleted group by id, category_id, seller_id""",
+)
+
+
+def create(name: str, key: str | Sequence[str], columns: dict[str, str]) -> tuple[str, ...]:
+    """The statements that make a table, its history, and what fills the history; harmless where they are there.
+
+    ``key``: the column that tells rows apart, or several.
+    """
+    keys = ", ".join(f"`{column}`" for column in ((key,) if isinstance(key, str) else key))
     every = ", ".join(f"`{column}` {type_}" for column, type_ in {**columns, **OWN_COLUMNS}.items())
+    looked_up = LOOKED_UP.get(name, ())
+    by_value = _indexes({column: column for column in looked_up if not column.endswith("_at")})
+    by_time = _indexes({f"{column}_moment": column for column in looked_up if column.endswith("_at")})
+    by_day = _indexes({f"{column}_day": f"toDate32({column})" for column in looked_up if column == "created_at"})
+    by_change = _indexes(
+        {column: column for column in ("_txid", "_committed_at", "_deleted", "updated_at") if column in {**columns, **OWN_COLUMNS}}
+    )
     return (
-        f"create table if not exists mirror.`{name}` ({every}) engine = ReplacingMergeTree(_lsn, _deleted) order by `{key}`",
-        f"create table if not exists mirror.`{name}_history` ({every}) engine = ReplacingMergeTree(_lsn) order by (`{key}`, _lsn)",
+        f"create table if not exists mirror.`{name}` ({every}{by_value}{by_time}{by_day}) engine = ReplacingMergeTree(_lsn, _deleted) order by ({keys})",
+        f"create table if not exists mirror.`{name}_history` ({every}{by_value}{by_change}) engine = ReplacingMergeTree(_lsn) order by ({keys}, _lsn)",
         f"create materialized view if not exists mirror.`{name}_to_history` to mirror.`{name}_history` as select * from mirror.`{name}`",
     )
+
+
+def _indexes(expressions: dict[str, str]) -> str:
+    """Skipping indexes by the least and the greatest value of a block, by the name they get."""
+    return "".join(f", index `by_{name}` {expression} type minmax" for name, expression in expressions.items())
 
 
 def create_all(tables: tuple[Table, ...]) -> tuple[str, ...]:
     """The statements that make the database ``mirror`` with all of its declared tables."""
     made = (create(table.name, table.key, columns(table)) for table in tables)
-    return ("create database if not exists mirror", SNAPSHOTS, *(statement for statements in made for statement in statements))
+    return ("create database if not exists mirror", SNAPSHOTS, *(statement for statements in made for statement in statements), *PLACEMENTS)

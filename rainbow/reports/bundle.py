@@ -46,10 +46,15 @@ def vega() -> Script:
 @lru_cache(maxsize=1)
 def page() -> Script:
     """The page's own script: draws the charts and switches between light and dark."""
-    return script(files("rainbow.reports").joinpath("templates", "page.js").read_text(encoding="utf-8"))
+    return script(template("page.js"))
 
 
 @lru_cache(maxsize=1)
 def style() -> str:
     """The style sheet of all pages."""
-    return files("rainbow.reports").joinpath("templates", "page.css").read_text(encoding="utf-8")
+    return template("page.css")
+
+
+def template(name: str) -> str:
+    """The text of a file beside the templates."""
+    return files("rainbow.reports").joinpath("templates", name).read_text(encoding="utf-8")

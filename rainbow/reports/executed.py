@@ -110,10 +110,11 @@ def _blocks(output: Mapping[str, Any]) -> Iterator[Block]:
             title = f"{output.get('ename', 'Error')}: {reason.splitlines()[0] if reason else ''}".rstrip(": ")
             yield Block("error", title=title, text=_readable("\n".join(output.get("traceback", ()))))
         case _:
-            yield from _data_blocks(output.get("data", {}))
+            yield from data_blocks(output.get("data", {}))
 
 
-def _data_blocks(data: Mapping[str, Any]) -> Iterator[Block]:
+def data_blocks(data: Mapping[str, Any]) -> Iterator[Block]:
+    """The block of an output given in several forms, by MIME type."""
     text = _readable(data.get("text/plain", ""))
     if VEGALITE_MIME in data:
         spec = data[VEGALITE_MIME]

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rainbow.errors import DataError
+from rainbow.olap.published import VIEWS
+from rainbow.reports.evidence import PAGE
 from rainbow.reports.executed import read
 from rainbow.reports.files import link, write_atomically
 from rainbow.reports.rendering import render
@@ -45,6 +47,8 @@ def render_report(partition_date: date, notebooks: Sequence[Path], checks: Seque
         checks=checks,
         links={section.name: link(_page_of(section.path), destination) for section in sections},
         index=link(destination.parent.parent / "index.html", destination),
+        evidence=PAGE,
+        traced=VIEWS,
         draws=any(block.kind == "chart" for section in sections for block in section.blocks),
     )
     return write_atomically(destination, html)

@@ -17,8 +17,14 @@ from rainbow.reports import bundle
 from rainbow.reports.bundle import Script
 
 
-def render(template: str, *, draws: bool = False, scripts: Sequence[Script] = (), styles: Sequence[str] = (), **values: Any) -> str:
-    """A page from a template. ``draws`` brings what draws charts; ``scripts`` and ``styles`` come after those of all pages."""
+def render(
+    template: str, *, draws: bool = False, asks: bool = False, scripts: Sequence[Script] = (), styles: Sequence[str] = (), **values: Any
+) -> str:
+    """A page from a template. ``draws`` brings what draws charts; ``scripts`` and ``styles`` come after those of all pages.
+
+    Only a page that ``asks`` may call the server that it came from.
+    """
+    asked = "connect-src 'self'; " if asks else ""
     all_scripts = [*([bundle.vega()] if draws else []), bundle.page(), *scripts]
     return (
         _environment()
@@ -26,7 +32,7 @@ def render(template: str, *, draws: bool = False, scripts: Sequence[Script] = ()
         .render(
             **values,
             draws=draws,
-            csp=f"default-src 'none'; script-src {' '.join(script.csp for script in all_scripts)}; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'",
+            csp=f"default-src 'none'; {asked}script-src {' '.join(script.csp for script in all_scripts)}; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'",
             scripts=[Markup(script.text) for script in all_scripts],
             style=Markup("\n".join([bundle.style(), *styles])),
             light=Markup(theme.css_variables(theme.LIGHT)),
@@ -34,6 +40,11 @@ def render(template: str, *, draws: bool = False, scripts: Sequence[Script] = ()
             config=Markup(_config()),
         )
     )
+
+
+def part(template: str, macro: str, *arguments: Any) -> str:
+    """A piece of a page: what a template's macro makes of its arguments."""
+    return str(getattr(_environment().get_template(template).module, macro)(*arguments))
 
 
 @lru_cache(maxsize=1)

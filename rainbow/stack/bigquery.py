@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 
 from rainbow.settings import settings
 from rainbow.stack.endpoints import get
 from rainbow.stack.place import Place
 from rainbow.stack.process import Launch
-from rainbow.stack.service import Service
+from rainbow.stack.service import Service, url_with_password
 
 
 def prepare(place: Place, new_password: bool) -> None:
@@ -16,9 +17,9 @@ def prepare(place: Place, new_password: bool) -> None:
     place.data.mkdir(mode=0o700, exist_ok=True)
 
 
-def launch(place: Place, port: int) -> Launch:
+def launch(place: Place, ports: Sequence[int]) -> Launch:
     """The server on a port of the loopback; it reads the password from the file, so that no process list shows it."""
-    arguments = ["--port", str(port), "--data", str(place.data), "--password-file", str(place.password_file)]
+    arguments = ["--port", str(ports[0]), "--data", str(place.data), "--password-file", str(place.password_file)]
     return Launch(
         command=[sys.executable, "-m", "rainbow.stack.bigquery_server", *arguments, "--project", settings().bigquery_project],
         environment={"PYTHONUNBUFFERED": "1", "PYTHONWARNINGS": "ignore"},
@@ -40,9 +41,7 @@ def check(url: str) -> None:
 SERVICE = Service(
     name="bigquery",
     title="BigQuery stand-in",
-    scheme="http",
-    user="rainbow",
-    path="",
+    url=url_with_password("http", "rainbow"),
     prepare=prepare,
     launch=launch,
     check=check,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 
 from rainbow.stack.endpoints import get
 from rainbow.stack.place import Place
 from rainbow.stack.process import Launch
-from rainbow.stack.service import Service
+from rainbow.stack.service import Service, url_with_password
 
 
 def prepare(place: Place, new_password: bool) -> None:
@@ -15,9 +16,9 @@ def prepare(place: Place, new_password: bool) -> None:
     place.data.mkdir(mode=0o700, exist_ok=True)
 
 
-def launch(place: Place, port: int) -> Launch:
+def launch(place: Place, ports: Sequence[int]) -> Launch:
     """The server on a port of the loopback; it reads the password from the file, so that no process list shows it."""
-    arguments = ["--port", str(port), "--data", str(place.data), "--password-file", str(place.password_file)]
+    arguments = ["--port", str(ports[0]), "--data", str(place.data), "--password-file", str(place.password_file)]
     return Launch(
         command=[sys.executable, "-m", "rainbow.stack.gateway", *arguments],
         environment={"PYTHONUNBUFFERED": "1", "PYTHONWARNINGS": "ignore"},
@@ -32,9 +33,7 @@ def check(url: str) -> None:
 SERVICE = Service(
     name="clickhouse",
     title="ClickHouse",
-    scheme="http",
-    user="default",
-    path="",
+    url=url_with_password("http", "default"),
     prepare=prepare,
     launch=launch,
     check=check,

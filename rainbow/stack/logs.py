@@ -16,22 +16,22 @@ from rainbow.stack.place import Place, place_of
 
 def last(services: Sequence[str] | None, count: int) -> Iterator[tuple[str, str]]:
     """The last ``count`` lines of each service's log, as (service, line)."""
-    for name, place in _places(services).items():
+    for name, place in places(services).items():
         for line in place.last_lines(count):
             yield name, line
 
 
 def follow(services: Sequence[str] | None, *, pause: float = 0.2) -> Iterator[tuple[str, str]]:
     """The lines that are written from now on, as (service, line), without end; a log that starts anew is read from its start."""
-    places = _places(services)
+    watched = places(services)
     files: dict[str, BinaryIO] = {}
-    for name, place in places.items():
+    for name, place in watched.items():
         if place.log.exists():
             files[name] = place.log.open("rb")
             files[name].seek(0, 2)
     try:
         while True:
-            for name, place in places.items():
+            for name, place in watched.items():
                 if name in files and _is_another(files[name], place.log):
                     files.pop(name).close()
                 if name not in files and place.log.exists():
@@ -49,9 +49,15 @@ def _is_another(file: BinaryIO, path: Path) -> bool:
     return not path.exists() or path.stat().st_ino != os.fstat(file.fileno()).st_ino
 
 
-def _places(services: Sequence[str] | None) -> dict[str, Place]:
+def places(services: Sequence[str] | None) -> dict[str, Place]:
+    """Where each of these services (default all) writes its log; the brokers of several have a name each, ``kafka-1``."""
     unknown = set(services or ()) - set(SERVICES)
     if unknown:
         raise RainbowError(f"no local service is called {', '.join(sorted(unknown))}; there are {', '.join(SERVICES)}")
     home = read_settings(with_stack=False).home
-    return {name: place_of(home, name) for name in SERVICES if not services or name in services}
+    found: dict[str, Place] = {}
+    for name, service in SERVICES.items():
+        if not services or name in services:
+            members = service.members(place_of(home, name))
+            found |= {name if len(members) == 1 else f"{name}-{number}": member for number, member in enumerate(members, start=1)}
+    return found

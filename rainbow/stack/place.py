@@ -9,7 +9,7 @@ import fcntl
 import os
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,7 +49,7 @@ class Place:
 
     @property
     def port_file(self) -> Path:
-        """The port that was used last, so that a restart keeps it."""
+        """The ports that were used last, so that a restart keeps them."""
         return self.folder / "port"
 
     def make(self) -> None:
@@ -69,16 +69,27 @@ class Place:
         """The service's password; raises FileNotFoundError before the first start."""
         return self.password_file.read_text().strip()
 
-    def remembered_port(self) -> int | None:
-        """The port of the last start, if there was one."""
+    def remembered_ports(self) -> list[int]:
+        """The ports of the last start, none before the first."""
         try:
-            return int(self.port_file.read_text())
+            return [int(port) for port in self.port_file.read_text().split()]
         except (FileNotFoundError, ValueError):
-            return None
+            return []
 
-    def remember_port(self, port: int) -> None:
-        """Keep the port for the next start."""
-        write_private(self.port_file, str(port))
+    def remember_ports(self, ports: Sequence[int]) -> None:
+        """Keep the ports for the next start."""
+        write_private(self.port_file, " ".join(map(str, ports)))
+
+    def remembered_uses(self) -> str:
+        """What `remember_uses` was given at the last start, empty before the first."""
+        try:
+            return (self.folder / "uses").read_text()
+        except FileNotFoundError:
+            return ""
+
+    def remember_uses(self, mark: str) -> None:
+        """Keep a mark of the other services' URLs that the service is started with."""
+        write_private(self.folder / "uses", mark)
 
     def turn_log(self) -> None:
         """Put a log that has grown beyond 10 MB aside, as ``log.1``."""

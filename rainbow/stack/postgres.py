@@ -15,6 +15,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from rainbow.errors import ServiceError
 from rainbow.stack.place import Place
 from rainbow.stack.ports import HOST
 from rainbow.stack.process import Launch
-from rainbow.stack.service import Service
+from rainbow.stack.service import Service, url_with_password
 
 USER = "rainbow"
 DATABASE = "rainbow"
@@ -78,11 +79,11 @@ def prepare(place: Place, new_password: bool) -> None:
     draft.rename(place.data)
 
 
-def launch(place: Place, port: int) -> Launch:
+def launch(place: Place, ports: Sequence[int]) -> Launch:
     """The server on a port of the loopback, configured for logical replication and a laptop's memory."""
     user = _user()
     return Launch(
-        command=[str(_programs(place) / "postgres"), "-D", _data(place.data), *_options({**CONFIGURATION, "port": str(port)})],
+        command=[str(_programs(place) / "postgres"), "-D", _data(place.data), *_options({**CONFIGURATION, "port": str(ports[0])})],
         environment={},
         user=user.pw_uid if user else None,
         group=user.pw_gid if user else None,
@@ -173,9 +174,7 @@ def _run(place: Place, folder: Path, command: list[str], last: list[str] | None 
 SERVICE = Service(
     name="postgres",
     title="PostgreSQL",
-    scheme="postgresql",
-    user=USER,
-    path=f"/{DATABASE}",
+    url=url_with_password("postgresql", USER, f"/{DATABASE}"),
     prepare=prepare,
     launch=launch,
     check=check,

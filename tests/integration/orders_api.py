@@ -72,11 +72,11 @@ class Server:
             stderr=subprocess.STDOUT,
         )
 
-    def wait_until_ready(self) -> None:
+    def wait_until_ready(self, path: str = "/ready") -> None:
         deadline = time.monotonic() + 60
         while True:
             try:
-                httpx.get(f"{self.url}/ready", timeout=5, trust_env=False).raise_for_status()
+                httpx.get(self.url + path, timeout=5, trust_env=False).raise_for_status()
                 return
             except httpx.HTTPError:
                 assert time.monotonic() < deadline
@@ -84,12 +84,12 @@ class Server:
 
 
 @contextmanager
-def served(workers: int = 1) -> Iterator[Server]:
-    """A server that is ready; it is asked to stop at the end, and does."""
+def served(workers: int = 1, path: str = "/ready") -> Iterator[Server]:
+    """A server that answers at ``path``; it is asked to stop at the end, and does."""
     server = Server(workers)
     server.start()
     try:
-        server.wait_until_ready()
+        server.wait_until_ready(path)
         yield server
     finally:
         server.process.terminate()

@@ -508,6 +508,33 @@ def test_an_error_of_ours_is_a_500_without_a_word_of_it(filled: Connection, monk
     assert "Traceback" not in answer.text
 
 
+def test_the_log_of_an_error_of_ours_has_nothing_that_the_caller_sent(
+    filled: Connection, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def fails(*_: object) -> None:
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr(OrderRepository, "open", fails)
+    token = "a-token-of-this-test"
+    settings = configured(api_token=SecretStr(token))
+    headers = {"Authorization": f"Bearer {token}", "Idempotency-Key": "a-key-of-mine"}
+    assert call("POST", ORDERS, settings, json=order((1, 1)), headers=headers).status_code == 500
+    logged = capfd.readouterr().out
+    assert '"exc_type":"RuntimeError"' in logged
+    assert token not in logged
+    assert "a-key-of-mine" not in logged
+
+
+def test_a_browser_is_asked_for_the_token_as_a_password(filled: Connection) -> None:
+    settings = configured(api_token=SecretStr("a-token-of-this-test"))
+    refused = call("GET", "/dashboard", settings)
+    assert (refused.status_code, refused.headers["www-authenticate"].split()[0]) == (401, "Basic")
+    assert call("GET", "/dashboard", settings, auth=("me", "another-token-of-mine")).status_code == 401
+    assert call("GET", "/dashboard", settings, headers={"Authorization": "Basic %%%"}).status_code == 401
+    assert call("GET", "/dashboard", settings, auth=("me", "a-token-of-this-test")).status_code == 200
+    assert call("GET", ORDERS, settings, auth=("me", "a-token-of-this-test")).status_code == 401
+
+
 def test_an_error_of_sql_is_a_500_without_a_word_of_it(filled: Connection) -> None:
     filled.execute("alter table orders rename column payment_id to paid_by")
     answer = post(order((1, 1)))

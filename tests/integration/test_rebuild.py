@@ -10,8 +10,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, Phase, given
-from hypothesis import settings as laws
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rainbow.errors import DataError
@@ -21,6 +20,7 @@ from rainbow.warehouse.transform import transform
 from tests.integration.history import MEMBERS, VIEWS, History, contents, forget
 from tests.integration.small_shop import BEFORE, DAY_1, DAY_2, DAY_3, DAY_4, at
 from tests.integration.test_transform_laws import FIRST, random_history
+from tests.laws import examples
 
 pytestmark = pytest.mark.services
 
@@ -278,12 +278,7 @@ def test_a_rebuild_from_any_day_undoes_what_was_done_from_that_day_on(made_wareh
     """Replay from a day on is the full rebuild: rows and keys of a random history come back, whatever was done to them."""
     models = [s for s in project.statements() or () if s.name in project.versions()]
 
-    @laws(
-        max_examples=sized(3, 200),
-        phases=[Phase.explicit, Phase.generate],
-        suppress_health_check=list(HealthCheck),
-        derandomize=sized(1, 0) == 1,
-    )
+    @examples(sized, 3, 200)
     @given(st.integers(0, 2**32))
     def law(number: int) -> None:
         random = Random(number)

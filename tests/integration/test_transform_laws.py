@@ -9,8 +9,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, Phase, given
-from hypothesis import settings as laws
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rainbow.warehouse import project
@@ -19,6 +18,7 @@ from rainbow.warehouse.transform import run_tests, transform
 from tests.integration.history import History, Observation, contents, expected, forget, last_seen, observation
 from tests.integration.history import warehouse as as_versions
 from tests.integration.small_shop import BEFORE, DAY_1, DAY_2, DAY_3, DAY_4, at
+from tests.laws import examples
 
 pytestmark = pytest.mark.services
 
@@ -104,12 +104,7 @@ def in_groups(random: Random, seen: list[Observation]) -> list[list[Observation]
 
 
 def test_any_order_and_grouping_gives_the_same_rows_and_keys_as_all_at_once(made_warehouse: Any, sized: Callable[[int, int], int]) -> None:
-    @laws(
-        max_examples=sized(3, 300),
-        phases=[Phase.explicit, Phase.generate],
-        suppress_health_check=list(HealthCheck),
-        derandomize=sized(1, 0) == 1,
-    )
+    @examples(sized, 3, 300)
     @given(st.integers(0, 2**32))
     def law(number: int) -> None:
         random = Random(number)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import typer
 
-from rainbow.cli import api, data, new, partitions, runs, schedule, stack
+from rainbow.cli import add_commands
 from rainbow.settings import PROJECT_ROOT, Settings
 
 README = (PROJECT_ROOT / "README.md").read_text(encoding="utf-8")
@@ -23,10 +23,14 @@ TARGETS = re.findall(r"^([a-z]+):.*## ", (PROJECT_ROOT / "Makefile").read_text(e
 
 
 def commands() -> dict[str, Any]:
+    """Each command by the words that call it: ``run``, ``stream capture``."""
     app = typer.Typer()
-    for module in (stack, data, runs, partitions, schedule, api, new):
-        module.add_to(app)
-    return dict(typer.main.get_group(app).commands)
+    add_commands(app)
+    found: dict[str, Any] = {}
+    for name, command in typer.main.get_group(app).commands.items():
+        inner = getattr(command, "commands", None)
+        found |= {f"{name} {one}": each for one, each in inner.items()} if inner else {name: command}
+    return found
 
 
 def command_lines() -> list[str]:
@@ -59,10 +63,10 @@ def test_every_setting_that_is_named_exists() -> None:
 @pytest.mark.parametrize("name", commands())
 def test_every_command_s_help_has_an_example_that_it_takes(name: str) -> None:
     command = commands()[name]
-    examples = re.findall(rf"^\s*(rainbow {name}\b.*?)(?:\s{{3,}}\S.*)?$", command.help, flags=re.MULTILINE)
+    examples = re.findall(rf"^\s*(?:[A-Z_]+=\S+ )*(rainbow {name}\b.*?)(?:\s{{3,}}\S.*)?$", command.help, flags=re.MULTILINE)
     assert examples
     for example in examples:
-        command.make_context(name, shlex.split(example)[2:], resilient_parsing=False)
+        command.make_context(name, shlex.split(example)[1 + len(name.split()) :], resilient_parsing=False)
 
 
 @pytest.mark.parametrize("name", commands())
@@ -72,8 +76,10 @@ def test_every_command_is_mentioned(name: str) -> None:
 
 @pytest.mark.parametrize("line", command_lines())
 def test_every_command_line_can_be_run_as_it_stands(line: str) -> None:
-    _, name, *arguments = shlex.split(line, comments=True)
-    assert name in commands()
+    _, *words = shlex.split(line, comments=True)
+    name = next((name for n in (2, 1) if (name := " ".join(words[:n])) in commands()), "")
+    assert name, "there is no such command"
+    arguments = words[len(name.split()) :]
     if arguments and arguments != ["--help"]:
         commands()[name].make_context(name, arguments)
 

@@ -39,9 +39,9 @@
       });
     }
   }
-  async function draw() {
+  async function draw(within) {
     const views = [];
-    for (const figure of document.querySelectorAll("figure[data-chart]")) {
+    for (const figure of within.querySelectorAll("figure[data-chart]")) {
       const canvas = figure.querySelector(".rw-canvas");
       try {
         views.push((await vegaEmbed(canvas, JSON.parse(figure.querySelector("script").textContent), options)).view);
@@ -55,7 +55,7 @@
       }
     }
     link(views);
-    root.dataset.charts = "done";
   }
-  draw();
+  window.rainbowDraw = draw;
+  draw(document).then(() => { root.dataset.charts = "done"; });
 })();

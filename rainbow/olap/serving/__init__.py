@@ -1,0 +1,112 @@
+"""The unified views: ClickHouse's database ``serving``, each day from the batch or from the mirror.
+
+A view is an SQL file of its name here, in the form that fits what there is: ``batch`` when there is no complete mirror, ``mirror``
+when nothing is published yet or what is published cannot be told apart from what the mirror has, ``unified`` when there are both.
+
+The watermark of the published table stands in the view's text, so a reader pairs it with that table's rows or with newer ones, and
+never the other way: a day that nothing beyond the watermark has touched is the same in newer rows. Which days were touched is found
+when the view is read; see ``pieces.sql.jinja``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import jinja2
+import orjson
+
+from rainbow.olap.published import DIMENSIONS, VIEWS
+from rainbow.olap.serving.mark import Mark
+
+if TYPE_CHECKING:
+    from clickhouse_connect.driver.client import Client
+
+Form = Literal["batch", "mirror", "unified"]
+
+FOLDER = Path(__file__).parent
+
+# what the views read of the mirror
+_MIRRORED = {
+    *("orders", "orders_history", "orderdetails", "orderdetails_history", "products", "products_history", "products_placements"),
+    *("customers", "customers_history", "payments", "payments_history", "sellers", "categories"),
+}
+
+
+def serve(clickhouse: Client) -> dict[str, Form]:
+    """Make the views that charts read, where they are not there in the form that fits; returns each view's form.
+
+    Called whenever something was published, and by the mirror; two at a time do no harm. A view is replaced in one step, so a
+    reader finds the old one or the new one. A view that could show nothing, for lack of a batch and of a complete mirror, is dropped.
+    """
+    there = _there(clickhouse)
+    txid = _mirrored_from(clickhouse, there["mirror"])
+    if not there["serving"]:
+        clickhouse.command("create database if not exists serving")
+    forms = _forms(there["batch"], txid if there["mirror"].keys() >= _MIRRORED else None)
+    texts = {view: statement(view, form, mark, dimensions=_has_dimensions(there["batch"])) for view, (form, mark) in forms.items()}
+    texts["watermark"] = (FOLDER / "watermark.sql").read_text()
+    for name, text in texts.items():
+        version = hashlib.sha256((text + there["batch columns"].get(name, "")).encode()).hexdigest()[:16]
+        if there["serving"].get(name) != version:
+            clickhouse.command(f"create or replace view serving.{name} as {text} comment '{version}'")
+    for name in set(VIEWS) & there["serving"].keys() - forms.keys():
+        clickhouse.command(f"drop view if exists serving.{name} sync")
+    return {view: form for view, (form, _) in forms.items()}
+
+
+@lru_cache(maxsize=64)
+def statement(view: str, form: Form, mark: Mark | None = None, *, dimensions: bool = True) -> str:
+    """The SELECT of a view in one of its forms; ``dimensions``: whether those of the batch are there.
+
+    The mirror's form begins at the mark's first day, if there is one.
+    """
+    if form == "batch":
+        return f"select * from batch.{view}"
+    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(FOLDER), undefined=jinja2.StrictUndefined, autoescape=False)
+    values = {"mark": mark if form == "unified" else None, "begins_at": mark.begins_at if mark else None, "dimensions": dimensions}
+    return environment.get_template(f"{view}.sql.jinja").render(values).strip()
+
+
+def _there(clickhouse: Client) -> dict[str, dict[str, str]]:
+    """The comments of the tables of each database, and what columns those of the batch have."""
+    found = clickhouse.query(
+        "select database, name, comment from system.tables where database in ('batch', 'mirror', 'serving') union all "
+        "select 'batch columns', table, arrayStringConcat(groupArray(name || ' ' || type), ', ') "
+        "from (select table, name, type from system.columns where database = 'batch' order by table, position) group by table"
+    ).result_rows
+    there: dict[str, dict[str, str]] = {"batch": {}, "mirror": {}, "serving": {}, "batch columns": {}}
+    for database, name, about in found:
+        there[database][name] = about
+    return there
+
+
+def _forms(batch: dict[str, str], txid: int | None) -> dict[str, tuple[Form, Mark | None]]:
+    """The form of each view that can show something; ``txid``: where the complete mirror began, None without one."""
+    forms: dict[str, tuple[Form, Mark | None]] = {}
+    for view in VIEWS:
+        # the customers' total is summed from their days
+        source = view if txid is None or view != "customer_order_total" else "customer_ranking"
+        if txid is None:
+            if source in batch:
+                forms[view] = "batch", None
+            continue
+        comment = batch.get(source)
+        mark = Mark.of(orjson.loads(comment)) if comment else None
+        usable = mark is not None and mark.changed_days is not None and mark.last >= mark.first and mark.sees_all_before(txid)
+        forms[view] = "unified" if usable and _has_dimensions(batch) else "mirror", mark
+    return forms
+
+
+def _has_dimensions(batch: dict[str, str]) -> bool:
+    return batch.keys() >= set(DIMENSIONS)
+
+
+def _mirrored_from(clickhouse: Client, tables: dict[str, str]) -> int | None:
+    """The id of the transaction from which on the mirror knows every change; None while it has not all of its newest initial snapshot."""
+    if "_snapshots" not in tables:
+        return None
+    newest = "select txid, completed_at is not null from mirror._snapshots final order by lsn desc limit 1"
+    return next((txid for txid, complete in clickhouse.query(newest).result_rows if complete), None)

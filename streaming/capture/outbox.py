@@ -1,0 +1,132 @@
+"""What is on its way to the broker, and how it is known to have arrived.
+
+Records are not tracked one by one, that would cost more than sending them: when the producer has nothing outstanding, all that was
+sent is acknowledged, since a record that fails is reported. Under load that moment does not come by itself, so the loop waits for it
+about once a second (``drain``); it is a matter of milliseconds.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+from confluent_kafka import KafkaError, KafkaException
+
+from streaming import clients
+from streaming.topics import DEAD_LETTERS, table_of
+
+Check = Callable[[], None]
+
+# a record that is refused for what it is
+_TOO_LARGE = (KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_MSG, KafkaError.INVALID_RECORD)
+
+
+class Outbox:
+    """A producer, with the failures that it reported; one that has ``failed`` is of no more use."""
+
+    def __init__(self, warn: Callable[[str], None]) -> None:
+        self._warn = warn
+        self._failures: list[tuple[KafkaError, Any]] = []
+        self._away = self._waited = False
+        self._broken: KafkaError | None = None
+        self.failed = False
+        self.dead_letters = 0
+        self.producer = clients.producer(lambda error, message: self._failures.append((error, message)), self._note)
+        self.produce = self.producer.produce
+
+    @property
+    def pending(self) -> int:
+        """How many records are not acknowledged yet."""
+        return len(self.producer)
+
+    def send(self, topic: str, value: bytes | None, key: bytes | None, check: Check, **options: Any) -> None:
+        """Hand a record over; where there is no room, wait for it. ``check`` is called meanwhile and may raise.
+
+        One that is too large for the topic becomes a dead letter.
+        """
+        while True:
+            try:
+                self.produce(topic, value, key, **options)
+                return
+            except BufferError:
+                self.wait_for_room(check)
+            except KafkaException as error:
+                if error.args[0].code() not in _TOO_LARGE:
+                    self.failed = True
+                    raise
+                self._bury(topic, key, error.args[0])
+                return
+
+    def wait_for_room(self, check: Check) -> None:
+        """Let the producer work for a moment."""
+        check()
+        self.producer.poll(0.05)
+        self.look()
+
+    def poll(self) -> None:
+        """Take in what the broker has answered. Raises KafkaException for what it refused."""
+        self.producer.poll(0)
+        if self._failures or self._broken or self._away:
+            self.look()
+
+    def drain(self, check: Check) -> None:
+        """Wait until all is acknowledged, calling ``check`` meanwhile. Raises KafkaException for what was refused."""
+        while len(self.producer):
+            check()
+            self.producer.flush(0.1)
+            self.look()
+        self.look()
+
+    def look(self) -> None:
+        """Deal with failures: a record that is too large becomes a dead letter, anything else is raised."""
+        failures, self._failures = self._failures, []
+        for error, message in failures:
+            if error.code() in _TOO_LARGE and message.topic() != DEAD_LETTERS:
+                self._bury(message.topic(), message.key(), error)
+            else:
+                self.failed = True
+                raise KafkaException(error)
+        if self._broken:
+            self.failed = True
+            raise KafkaException(self._broken)
+        if self._away and len(self.producer):
+            self._waited = True
+        elif self._away and self._waited:
+            self._away = self._waited = False
+            self._warn("the broker has all events again")
+
+    def close(self) -> None:
+        """Forget what was not sent."""
+        self.producer.purge()
+        self.producer.poll(0)
+
+    def _bury(self, topic: str, key: bytes | None, error: KafkaError) -> None:
+        """Write the record to the dead letters, without its value, and say so."""
+        self.dead_letters += 1
+        reason = f"the event is larger than a topic takes: {error.str()}"
+        told = None if key is None else key.decode()
+        self._warn(f"{topic}: {told}: {reason}; it is in {DEAD_LETTERS}")
+        letter = {"topic": topic, "partition": None, "offset": None, "table": table_of(topic), "reason": reason, "key": told, "value": None}
+        self.send(DEAD_LETTERS, orjson.dumps(letter), key, _nothing)
+
+    def _note(self, error: KafkaError) -> None:
+        if error.fatal():
+            self._broken = error
+        elif error.code() == KafkaError._ALL_BROKERS_DOWN and not self._away:
+            self._away = True
+            self._warn("no broker answers; events wait until one does")
+
+
+def settled(outbox: Outbox, seconds: float) -> bool:
+    """Whether all is acknowledged within some seconds."""
+    until = time.monotonic() + seconds
+    while outbox.pending and time.monotonic() < until:
+        outbox.producer.poll(0.05)
+    outbox.look()
+    return not outbox.pending
+
+
+def _nothing() -> None:
+    """Nobody is asked."""

@@ -1,0 +1,433 @@
+"""The mirror's loop: gather messages, bring them into ClickHouse, commit the offsets.
+
+While one batch is being brought in, by a thread of its own, the next is gathered; offsets are committed only when ClickHouse and,
+for dead letters, the broker have acknowledged. So a mirror may be killed at any moment, and what it had not committed is read again.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+from clickhouse_connect.driver.exceptions import ClickHouseError
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
+
+from rainbow.errors import ServiceError
+from rainbow.olap.client import connect
+from rainbow.settings import settings
+from rainbow.source.tables import BY_NAME
+from streaming import topics
+from streaming.clients import consumer
+from streaming.mirror.applying import Rejected, apply
+from streaming.mirror.envelopes import Change, Message, Truncation, UnusableError, read
+from streaming.mirror.letters import DeadLetters
+from streaming.mirror.metrics import Metrics
+from streaming.mirror.snapshots import Snapshots, serve_views
+from streaming.mirror.tables import Tables
+from streaming.mirror.truncations import Truncations
+from streaming.progress import Offsets
+
+if TYPE_CHECKING:
+    from clickhouse_connect.driver.client import Client
+
+log = logging.getLogger("rainbow.mirror")
+
+# messages that are taken from the client at a time
+CHUNK = 1000
+# bytes of messages in a batch; big values make it shorter than its rows would
+BYTES = 16 << 20
+# tables that are brought in at the same time
+AT_ONCE = 3
+# seconds without progress after which a partition is paused, and after which a partition that is taken away is given up unfinished
+IMPATIENT, PATIENCE = 1.0, 8.0
+# seconds between two tries while something does not answer
+FIRST_PAUSE, LAST_PAUSE = 0.1, 1.0
+# seconds between looks at an unfinished snapshot, and at the views
+LOOK, SERVE = 0.5, 10.0
+
+# what passes by itself: a service that does not answer
+PASSING = (ClickHouseError, KafkaException, ServiceError, OSError)
+
+# of malloc.h
+_ARENA_MAX, _TRIM_THRESHOLD = -8, -1
+
+Partition = tuple[str, int]
+
+
+class Batch:
+    """Messages on their way: changes by topic, in order; messages that cannot be used; the next offset of each partition."""
+
+    def __init__(self) -> None:
+        self.changes: dict[str, list[Change | Truncation]] = defaultdict(list)
+        self.rejected: list[Rejected] = []
+        self.ends: dict[Partition, int] = {}
+        self.messages = 0
+        self.bytes = 0
+        self.began = 0.0
+        # of the newest snapshot that an event tells of: position and transaction; and the position of one whose last event is here
+        self.snapshot: tuple[int, int] | None = None
+        self.snapshot_ended = 0
+
+    def add(self, messages: Iterable[Message]) -> None:
+        """Take messages in."""
+        changes, ends = self.changes, self.ends
+        for message in messages:
+            topic = message.topic()
+            ends[topic, message.partition()] = message.offset() + 1
+            try:
+                change = read(message)
+            except UnusableError as reason:
+                self.rejected.append((message, str(reason)))
+                continue
+            except Exception as error:
+                log.exception("a message that the mirror cannot cope with")
+                self.rejected.append((message, f"the mirror cannot cope with it: {type(error).__name__}: {error}"))
+                continue
+            if change is not None:
+                changes[topic].append(change)
+                if change.snapshot:
+                    self._note(topics.table_of(topic), change)
+
+    def _note(self, table: str, change: Change | Truncation) -> None:
+        """Note a snapshot. One of tables that nobody declared is nothing to the views: they go on with the batch."""
+        if table in BY_NAME and (self.snapshot is None or change.lsn > self.snapshot[0]):
+            self.snapshot = change.lsn, change.txid
+        if change.snapshot == "last":
+            self.snapshot_ended = max(self.snapshot_ended, change.lsn)
+
+    def read_to(self) -> int:
+        """The position up to which a snapshot is surely whole in the topics, by these events; 0 when they do not say."""
+        streamed = max((c.lsn - 1 for changes in self.changes.values() for c in changes if not c.snapshot), default=0)
+        return max(streamed, self.snapshot_ended)
+
+
+class Mirror:
+    """One member of the group. ``run`` returns after ``stop`` was called, from any thread."""
+
+    def __init__(self, metrics: Metrics | None = None) -> None:
+        chosen = settings()
+        self._seconds = chosen.mirror_batch_seconds
+        self._rows = chosen.mirror_batch_rows
+        self.metrics = metrics or Metrics()
+        self._stopping = threading.Event()
+        self._consumer = consumer(topics.GROUP, self._note_error, **_OPTIONS)
+        self._writer = Writer(self.metrics, self._stopping)
+        self._batch = Batch()
+        self._flight: tuple[Batch, Future[None]] | None = None
+        self._owned: set[Partition] = set()
+        self._uncommitted: dict[Partition, int] = {}
+        self._paused = False
+        self._complained = 0.0
+        self._found: tuple[str, ...] = ()
+        self._subscribed: tuple[str, ...] = ()
+
+    def stop(self) -> None:
+        """Let ``run`` end: what was read is brought in and committed first, if ClickHouse answers."""
+        self._stopping.set()
+
+    def run(self) -> None:
+        """Mirror until stopped."""
+        housekeeping = threading.Thread(target=self._keep_house, name="housekeeping", daemon=True)
+        housekeeping.start()
+        try:
+            while not self._stopping.is_set():
+                self._subscribe()
+                self._gather()
+                self._land()
+                self._launch()
+            self._settle(PATIENCE)
+        finally:
+            self._stopping.set()
+            with suppress(KafkaException):
+                self._consumer.close()
+            self._writer.close()
+            housekeeping.join(PATIENCE)
+
+    def _subscribe(self) -> None:
+        """Ask for the topics that there are. By names: a pattern is looked at by the broker, which finds a new topic after 10 s or more."""
+        found = self._found
+        if found != self._subscribed:
+            self._subscribed = found
+            if found:
+                self._consumer.subscribe(list(found), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost)
+            else:
+                self._consumer.unsubscribe()
+
+    def _keep_house(self) -> None:
+        """Until stopped: look for new topics, see whether a snapshot is complete, have the views follow."""
+        offsets = Offsets()
+        while not self._stopping.is_set():
+            try:
+                self._found = tuple(offsets.topics())
+                self._writer.keep_house(offsets)
+            except PASSING as error:
+                log.debug("housekeeping: %s", error)
+            self._stopping.wait(LOOK)
+
+    def _gather(self) -> None:
+        """Read until the batch is old or large enough; return early when there is nothing to read and something to commit."""
+        batch = self._batch
+        while not self._stopping.is_set():
+            if self._found != self._subscribed and not batch.messages:
+                return
+            if not batch.messages:
+                got = self._consume(1, 0.02 if self._flight else 0.25)
+                if not got and (self._flight or self._uncommitted):
+                    return
+                batch.began = time.monotonic()
+            left = batch.began + self._seconds - time.monotonic()
+            if batch.messages and (left <= 0 or batch.messages >= self._rows or batch.bytes >= BYTES):
+                return
+            if batch.messages:
+                self._consume(min(CHUNK, self._rows - batch.messages), left)
+
+    def _consume(self, count: int, seconds: float) -> int:
+        owned = self._owned
+        messages = self._consumer.consume(count, timeout=max(seconds, 0))
+        return self._take(messages, sift=owned is not self._owned)
+
+    def _take(self, messages: list[Any], *, sift: bool) -> int:
+        """Put messages into the batch; ``sift`` leaves out those of partitions that were given up while they were fetched."""
+        if any(message.error() for message in messages):
+            for message in messages:
+                if message.error():
+                    self._note_error(message.error())
+            messages = [message for message in messages if not message.error()]
+        if sift:
+            messages = [message for message in messages if (message.topic(), message.partition()) in self._owned]
+        self._batch.add(messages)
+        self._batch.messages += len(messages)
+        self._batch.bytes += sum(map(len, messages))
+        return len(messages)
+
+    def _launch(self) -> None:
+        if self._flight is None and self._batch.messages:
+            batch, self._batch = self._batch, Batch()
+            self._flight = batch, self._writer.bring(batch)
+
+    def _land(self) -> None:
+        """Wait for the batch that is being brought in; the partitions are paused meanwhile, if it takes long, and polled."""
+        began = time.monotonic()
+        while not self._finish(0.2) and not self._stopping.is_set():
+            if time.monotonic() - began < IMPATIENT:
+                continue
+            self._paused = True
+            with suppress(KafkaException):
+                self._consumer.pause(self._consumer.assignment())
+            owned = self._owned
+            message = self._consumer.poll(0)
+            if message is not None:
+                self._take([message], sift=owned is not self._owned)
+        if self._paused:
+            self._paused = False
+            self._consumer.resume(self._consumer.assignment())
+        self._commit()
+
+    def _finish(self, seconds: float) -> bool:
+        """Whether nothing is being brought in, after at most these seconds; what was is committed."""
+        if self._flight is None:
+            return True
+        batch, future = self._flight
+        if not wait([future], seconds).done:
+            return False
+        self._flight = None
+        future.result()
+        self._uncommitted.update(batch.ends)
+        return True
+
+    def _settle(self, seconds: float) -> None:
+        """Bring in and commit all that was read, as far as these seconds allow."""
+        deadline = time.monotonic() + seconds
+        if self._finish(seconds):
+            self._launch()
+            self._finish(max(deadline - time.monotonic(), 0))
+        self._commit(deadline)
+
+    def _commit(self, deadline: float = 0.0) -> None:
+        """Commit what was brought in, again until the deadline when the broker does not take it; what is left is kept for the next time."""
+        while self._uncommitted:
+            offsets = [TopicPartition(topic, partition, offset) for (topic, partition), offset in self._uncommitted.items()]
+            try:
+                answers = self._consumer.commit(offsets=offsets, asynchronous=False)
+            except KafkaException as error:
+                self._note_error(error.args[0])
+                answers = []
+            for answer in answers or ():
+                if answer.error is None:
+                    self._uncommitted.pop((answer.topic, answer.partition), None)
+                else:
+                    self._note_error(answer.error)
+            if time.monotonic() >= deadline:
+                return
+            if self._uncommitted:
+                time.sleep(FIRST_PAUSE)
+
+    def _on_assign(self, _consumer: Any, partitions: list[TopicPartition]) -> None:
+        self._owned = self._owned | {(p.topic, p.partition) for p in partitions}
+        self.metrics.partitions.set(len(self._owned))
+
+    def _on_revoke(self, _consumer: Any, partitions: list[TopicPartition]) -> None:
+        """Finish what was read of partitions that another mirror is to have, then give them up."""
+        given = {(p.topic, p.partition) for p in partitions}
+        flight = self._flight[0].ends if self._flight else {}
+        if given & (flight.keys() | self._batch.ends.keys() | self._uncommitted.keys()):
+            self._settle(PATIENCE)
+        self._give_up(given)
+
+    def _on_lost(self, _consumer: Any, partitions: list[TopicPartition]) -> None:
+        """The group took the partitions away without asking: another mirror reads again what was not committed."""
+        self._give_up({(p.topic, p.partition) for p in partitions})
+
+    def _give_up(self, partitions: set[Partition]) -> None:
+        self._owned = self._owned - partitions
+        self.metrics.partitions.set(len(self._owned))
+        flight = self._flight[0].ends if self._flight else {}
+        for offsets in (flight, self._batch.ends, self._uncommitted):
+            for partition in partitions:
+                offsets.pop(partition, None)
+
+    def _note_error(self, error: Any) -> None:
+        """An error that the client passes on: most pass, one that does not ends the mirror."""
+        if error.code() == KafkaError._PARTITION_EOF:
+            return
+        if error.fatal():
+            raise KafkaException(error)
+        if time.monotonic() - self._complained > LAST_PAUSE:
+            self._complained = time.monotonic()
+            log.warning("Kafka: %s", error.str())
+
+
+# what is fetched ahead is bounded: small answers, since they come packed some ten to one and each message costs its room in the queue
+_OPTIONS = {
+    "queued.max.messages.kbytes": 8 << 10,
+    "queued.min.messages": 10_000,
+    "fetch.message.max.bytes": 128 << 10,
+    "fetch.max.bytes": 1 << 20,
+    "fetch.wait.max.ms": 50,
+    "topic.metadata.refresh.interval.ms": 10_000,
+    "enable.auto.offset.store": False,
+}
+
+
+class Writer:
+    """Brings batches into ClickHouse, one after the other, until it is there; and keeps the notes of snapshots."""
+
+    def __init__(self, metrics: Metrics, stopping: threading.Event) -> None:
+        self._metrics = metrics
+        self._stopping = stopping
+        self._client: Client | None = None
+        self._tables: Tables | None = None
+        self._letters = DeadLetters()
+        self._snapshots = Snapshots()
+        self._truncations = Truncations()
+        self._lock = threading.Lock()
+        self._served = time.monotonic()
+        self._order = ThreadPoolExecutor(1, "writer")
+        self._tables_pool = ThreadPoolExecutor(AT_ONCE, "table")
+
+    def bring(self, batch: Batch) -> Future[None]:
+        """Bring a batch in; the future is done when it is there, however long ClickHouse is away."""
+        return self._order.submit(self._until_there, batch)
+
+    def close(self) -> None:
+        """End the threads; a batch that is not there yet is given up."""
+        self._stopping.set()
+        self._order.shutdown(wait=True, cancel_futures=True)
+        self._tables_pool.shutdown(wait=True, cancel_futures=True)
+
+    def keep_house(self, offsets: Offsets) -> None:
+        """See whether a snapshot is complete, and every few seconds have the views follow what was published."""
+        client, tables = self._connected()
+        self._truncations.look_up(client, tables)
+        if not self._snapshots.is_done:
+            self._snapshots.complete(client, offsets)
+        if time.monotonic() - self._served > SERVE:
+            self._served = time.monotonic()
+            serve_views(client)
+
+    def _until_there(self, batch: Batch) -> None:
+        pause, complained = FIRST_PAUSE, 0.0
+        began = time.monotonic()
+        while True:
+            try:
+                self._bring(batch)
+                break
+            except PASSING as error:
+                if self._stopping.is_set():
+                    raise
+                self._metrics.retries.inc()
+                if time.monotonic() - complained > 10:
+                    complained = time.monotonic()
+                    log.warning("a batch waits: %s", str(error).strip().splitlines()[0] if str(error).strip() else repr(error))
+                if self._tables:
+                    self._tables.forget()
+                self._stopping.wait(pause)
+                pause = min(2 * pause, LAST_PAUSE)
+        if complained:
+            log.warning("the batch is in, after %.1f s", time.monotonic() - began)
+        self._metrics.batches.observe(time.monotonic() - began)
+
+    def _bring(self, batch: Batch) -> None:
+        client, tables = self._connected()
+        if batch.snapshot:
+            self._snapshots.begin(client, *batch.snapshot)
+        work = {
+            topic: self._tables_pool.submit(apply, client, tables, topics.table_of(topic), changes)
+            for topic, changes in batch.changes.items()
+        }
+        wait(work.values())
+        for topic, changes in batch.changes.items():
+            work[topic].result()
+            self._truncations.after(client, tables, topics.table_of(topic), changes)
+        rejected = [*batch.rejected, *(one for future in work.values() for one in future.result())]
+        self._letters.write(rejected)
+        if self._snapshots.is_open and (position := batch.read_to()):
+            self._snapshots.end(client, read_to=position)
+        for topic, changes in batch.changes.items():
+            self._metrics.rows.labels(topics.table_of(topic)).inc(len(changes))
+        for message, reason in rejected:
+            self._metrics.dead_letters.labels(topics.table_of(message.topic())).inc()
+            log.warning("dead letter: %s/%d offset %d: %s", message.topic(), message.partition(), message.offset(), reason)
+
+    def _connected(self) -> tuple[Client, Tables]:
+        """The client and the tables, when ClickHouse answers."""
+        with self._lock:
+            if self._client is None or self._tables is None:
+                client = connect(compress=False, connect_timeout=3, send_receive_timeout=30)
+                tables = Tables(client)
+                tables.prepare()
+                self._snapshots.load(client)
+                self._truncations.look_up(client, tables)
+                self._client, self._tables = client, tables
+            return self._client, self._tables
+
+
+def run(before: Callable[[Mirror], None]) -> None:
+    """Mirror until ``stop`` is called; ``before`` is given the mirror before it begins."""
+    _keep_small()
+    mirror = Mirror()
+    port = settings().mirror_metrics_port
+    if port is not None:
+        log.info("metrics at http://127.0.0.1:%d/metrics", mirror.metrics.serve(port))
+    before(mirror)
+    mirror.run()
+
+
+def _keep_small() -> None:
+    """Have the C library keep two heaps rather than one a thread, and give back early what is free; elsewhere than on Linux, nothing.
+
+    Arrow's own allocator would keep some 20 MB more.
+    """
+    pa.set_memory_pool(pa.system_memory_pool())
+    with suppress(OSError, AttributeError):
+        library = ctypes.CDLL(None)
+        library.mallopt(_ARENA_MAX, 2)
+        library.mallopt(_TRIM_THRESHOLD, 1 << 20)

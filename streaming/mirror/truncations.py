@@ -1,0 +1,89 @@
+"""Truncations: every row of a table below a position is gone, also one that arrives later.
+
+A topic's partitions are read apart, so rows that were written before a TRUNCATE may arrive after it, and at another mirror of the
+group. Each table's newest truncation is therefore noted in ``mirror._truncations`` and done again when older rows have come since.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, NamedTuple
+
+from rainbow.olap import mirror_tables
+from streaming.mirror.envelopes import Change, Truncation
+from streaming.mirror.tables import MirrorTable, Tables, quoted
+
+if TYPE_CHECKING:
+    from clickhouse_connect.driver.client import Client
+
+TABLE = """
+create table if not exists mirror._truncations (table_name String, lsn UInt64, txid UInt32, committed Int64, snapshot String)
+engine = ReplacingMergeTree(lsn) order by table_name
+"""
+
+
+class Floor(NamedTuple):
+    """A table's newest truncation."""
+
+    lsn: int
+    txid: int
+    committed: int
+    snapshot: str
+
+
+class Truncations:
+    """The newest truncation of each table, as far as is known. Threads may share it: what two do at once is done twice, which is harmless."""
+
+    def __init__(self) -> None:
+        self._floors: dict[str, Floor] = {}
+
+    def look_up(self, client: Client, tables: Tables) -> None:
+        """Do those that other mirrors, or this one before it was started again, have noted and that are not known here."""
+        client.command(TABLE)
+        noted = client.query("select table_name, lsn, txid, committed, snapshot from mirror._truncations final").result_rows
+        for name, *floor in noted:
+            if self._is_higher(name, Floor(*floor)):
+                self._do(client, tables, name, Floor(*floor))
+                self._floors[name] = Floor(*floor)
+
+    def after(self, client: Client, tables: Tables, name: str, changes: Iterable[Change | Truncation]) -> None:
+        """What is left to do after these changes were brought in: to note a truncation, and to do it again over older rows."""
+        lowest = None
+        for change in changes:
+            if isinstance(change, Truncation):
+                floor = Floor(change.lsn, change.txid, change.committed, change.snapshot)
+                if self._is_higher(name, floor):
+                    client.insert("mirror._truncations", [[name, *floor]], column_names=["table_name", *Floor._fields])
+                    self._floors[name] = floor
+            elif lowest is None or change.lsn < lowest:
+                lowest = change.lsn
+        known = self._floors.get(name)
+        if known and lowest is not None and lowest < known.lsn:
+            self._do(client, tables, name, known)
+
+    def _is_higher(self, name: str, floor: Floor) -> bool:
+        known = self._floors.get(name)
+        return known is None or floor.lsn > known.lsn
+
+    def _do(self, client: Client, tables: Tables, name: str, floor: Floor) -> None:
+        if table := tables.of(name):
+            truncate(client, table, floor)
+
+
+def truncate(client: Client, table: MirrorTable, truncation: Truncation | Floor) -> None:
+    """Mark every row below a position as deleted, once more if it was done before.
+
+    A snapshot's truncation stays one below the snapshot's own position: so its rows win, in whatever order two mirrors get there.
+    """
+    position = truncation.lsn - 1 if truncation.snapshot else truncation.lsn
+    columns = ", ".join(map(quoted, table.columns))
+    own = ", ".join(mirror_tables.OWN_COLUMNS)
+    marks = f"{position}, 1, {truncation.txid}, fromUnixTimestamp64Milli(toInt64({truncation.committed}), 'UTC'), {int(bool(truncation.snapshot))}"
+    client.command(
+        f"insert into {table.quoted} ({columns}, {own}) select {columns}, {marks} from {table.quoted} final "
+        f"where _lsn < {truncation.lsn} and not _deleted"
+    )
+    # a kill between a table and its history leaves rows that the statement above no longer finds
+    client.command(
+        f"insert into {table.history} ({columns}, {own}) select {columns}, {own} from {table.quoted} where _lsn = {position} and _deleted"
+    )

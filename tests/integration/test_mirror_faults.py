@@ -1,0 +1,229 @@
+"""The mirror comes back by itself from whatever dies or stops around it; nothing is lost, nothing is there twice."""
+
+from __future__ import annotations
+
+import random
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import psutil
+import pytest
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
+
+from rainbow import stack
+from rainbow.olap.client import connect
+from rainbow.settings import Settings
+from rainbow.stack.place import Place, place_of
+from rainbow.stack.process import running
+from streaming import topics
+from streaming.clients import administrator, consumer
+from streaming.progress import Offsets
+from tests.integration.change_events import event, forget_topics, row, send
+from tests.integration.mirror_story import Story, letters, processes, wait_until_read
+
+pytestmark = pytest.mark.services
+
+Sized = Callable[[int, int], int]
+EVENTS = 400
+
+
+@pytest.fixture
+def settled(stream_stack: Settings) -> Iterator[Settings]:
+    """The stack with no mirror and no topics of ours; all of it runs at the end."""
+    with connect() as client:
+        client.command("drop database if exists mirror sync")
+    forget_topics()
+    yield stream_stack
+    for service in ("clickhouse", "kafka"):
+        for process in _processes(stream_stack, service):
+            process.send_signal(signal.SIGCONT)
+    stack.up(["postgres", "clickhouse", "kafka"])
+
+
+def _processes(settings: Settings, service: str) -> list[psutil.Process]:
+    place = place_of(settings.home, service)
+    places = [place] if service == "clickhouse" else [Place(place.folder / "1")]
+    return [process for one in places if (process := running(one))]
+
+
+def kill(settings: Settings, service: str) -> None:
+    for process in _processes(settings, service):
+        process.kill()
+        process.wait(10)
+
+
+def check(story: Story) -> None:
+    wait_until_read()
+    with connect() as client:
+        story.check(client)
+
+
+@pytest.mark.parametrize("seed", [1])
+def test_a_mirror_that_is_killed_at_any_moment_goes_on_where_it_was(settled: Settings, sized: Sized, seed: int) -> None:
+    story, chance = Story(seed), random.Random(seed)
+    with processes() as (mirror,):
+        for _ in range(sized(2, 20)):
+            send(story.go_on(EVENTS))
+            time.sleep(chance.random() * 0.6)
+            mirror.kill()
+            send(story.go_on(EVENTS))
+            mirror.start()
+        check(story)
+        assert mirror.end() == 0
+
+
+def test_a_mirror_killed_before_its_first_commit_loses_no_delete(settled: Settings) -> None:
+    with processes() as (mirror,):
+        send([event("brands", "c", 100 + n, after=row("brands", n)) for n in range(1000)])
+        while not Offsets().topics():
+            time.sleep(0.01)
+        time.sleep(1)
+        mirror.kill()
+        send([event("brands", "d", 2000 + n, before=row("brands", n)) for n in range(0, 1000, 2)])
+        mirror.start()
+        wait_until_read()
+    with connect() as client:
+        assert [key for (key,) in client.query("select id from mirror.brands final order by id").result_rows] == list(range(1, 1000, 2))
+
+
+def test_it_is_back_within_seconds_of_a_kill(settled: Settings) -> None:
+    with processes() as (mirror,):
+        send([event("brands", "c", 100, after=row("brands", 1))])
+        wait_until_read()
+        mirror.kill()
+        began = time.monotonic()
+        mirror.start()
+        send([event("brands", "c", 101, after=row("brands", 2))])
+        wait_until_read()
+        # 3 s on a machine of its own
+        assert time.monotonic() - began < 15
+
+
+def test_clickhouse_killed_and_started_again_stops_nothing_for_good(settled: Settings, sized: Sized) -> None:
+    story = Story(2)
+    with processes() as (mirror,):
+        for _ in range(sized(1, 20)):
+            send(story.go_on(EVENTS))
+            kill(settled, "clickhouse")
+            send(story.go_on(EVENTS))
+            stack.up(["clickhouse"])
+            check(story)
+        assert mirror.is_alive
+
+
+def test_a_broker_killed_and_started_again_stops_nothing_for_good(settled: Settings, sized: Sized) -> None:
+    story = Story(3)
+    with processes() as (mirror,):
+        for _ in range(sized(1, 20)):
+            send(story.go_on(EVENTS))
+            kill(settled, "kafka")
+            time.sleep(0.5)
+            stack.up(["kafka"])
+            send(story.go_on(EVENTS))
+            check(story)
+        assert mirror.is_alive
+
+
+@pytest.mark.parametrize("service", ["clickhouse", "kafka"])
+def test_a_service_that_stops_answering_is_waited_for(settled: Settings, sized: Sized, service: str) -> None:
+    story = Story(4)
+    with processes() as (mirror,):
+        send(story.go_on(EVENTS))
+        for _ in range(sized(1, 20)):
+            for process in _processes(settled, service):
+                process.suspend()
+            more = story.go_on(EVENTS)
+            sending = threading.Thread(target=send, args=(more,))
+            sending.start()
+            time.sleep(sized(3, 8))
+            for process in _processes(settled, service):
+                process.resume()
+            sending.join(60)
+            check(story)
+        assert mirror.is_alive
+
+
+def test_a_mirror_that_stood_still_while_others_went_on_harms_nothing(settled: Settings, sized: Sized) -> None:
+    story = Story(5)
+    with processes(2) as (first, _second):
+        for _ in range(sized(1, 20)):
+            send(story.go_on(EVENTS))
+            first.signal(signal.SIGSTOP)
+            send(story.go_on(EVENTS))
+            # longer than the group waits for a member
+            time.sleep(4)
+            check(story)
+            first.signal(signal.SIGCONT)
+            send(story.go_on(EVENTS))
+            check(story)
+
+
+def test_mirrors_that_come_and_go_share_the_work(settled: Settings, sized: Sized) -> None:
+    story = Story(6)
+    with processes(3) as mirrors:
+        for n in range(sized(2, 20)):
+            sending = threading.Thread(target=send, args=(story.go_on(4 * EVENTS),))
+            sending.start()
+            mirror = mirrors[n % 3]
+            time.sleep(0.5)
+            # it may be asked to end before it has begun to listen to that
+            assert mirror.end() in (0, -signal.SIGTERM)
+            sending.join(60)
+            mirror.start()
+        check(story)
+    assert letters() == []
+
+
+def test_dead_letters_that_cannot_be_written_stop_the_progress_and_are_not_lost(settled: Settings, sized: Sized) -> None:
+    for n in range(sized(1, 20)):
+        topics.create([topics.DEAD_LETTERS], administrator())
+        _limit(1)
+        with processes() as (mirror,):
+            send([event("products", "c", 100 + n, after=row("products", 2 * n, price="NaN"))])
+            send([event("products", "c", 200 + n, after=row("products", 2 * n + 1))])
+            time.sleep(4)
+            offsets = Offsets()
+            assert offsets.behind(offsets.ends())
+            assert len(letters()) == n
+            assert mirror.is_alive
+            _limit(1 << 20)
+            wait_until_read()
+        assert len({letter["offset"] for letter in letters()}) <= n + 1
+        assert letters()[-1]["reason"].startswith("column price: ")
+    with connect() as client:
+        assert client.query("select count() from mirror.products final").first_row == (sized(1, 20),)
+
+
+def _limit(bytes_: int) -> None:
+    """How large a dead letter may be."""
+    admin = administrator()
+    entry = ConfigEntry("max.message.bytes", str(bytes_), incremental_operation=AlterConfigOpType.SET)
+    resource = ConfigResource(ResourceType.TOPIC, topics.DEAD_LETTERS, incremental_configs=[entry])
+    for altered in admin.incremental_alter_configs([resource]).values():
+        altered.result(timeout=10)
+
+
+def test_a_rebalance_in_mid_batch_gives_a_partition_up_with_all_of_it_committed(settled: Settings, sized: Sized) -> None:
+    story = Story(7)
+    with processes() as (mirror,):
+        send(story.go_on(EVENTS))
+        wait_until_read()
+        for _ in range(sized(1, 20)):
+            sending = threading.Thread(target=send, args=(story.go_on(4 * EVENTS),))
+            sending.start()
+            # another member takes some partitions, reads nothing, and leaves
+            other = consumer(topics.GROUP)
+            other.subscribe(Offsets().topics())
+            taken: list[TopicPartition] = []
+            deadline = time.monotonic() + 15
+            while not taken and time.monotonic() < deadline:
+                other.consume(1, 0.05)
+                taken = other.assignment()
+            assert taken
+            other.close()
+            sending.join(60)
+            check(story)
+        assert mirror.is_alive
