@@ -33,7 +33,7 @@ lint: install ## ruff, mypy, sqlfluff and nbstripout: say what is wrong, change 
 format: install ## put the layout of code, notebooks and SQL right
 	@$(BIN)/python tools/lint.py --fix
 
-lab: install ## open the notebooks in JupyterLab
+lab: install ## open JupyterLab with the notebook notebooks/start.ipynb
 	@JUPYTER_CONFIG_PATH=$(CURDIR)/.jupyter $(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) $(ARGS)
 
 up: install ## start the local services

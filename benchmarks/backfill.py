@@ -32,8 +32,8 @@ import psutil
 if TYPE_CHECKING:
     from rainbow.partitions.dates import PartitionRange
 
-# five steps, six dashboards
-NOTEBOOKS = 11
+# five steps, eight dashboards
+NOTEBOOKS = 13
 
 
 class Memory:

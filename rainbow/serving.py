@@ -15,9 +15,9 @@ import sys
 import tempfile
 
 import uvicorn
-from rich.console import Console
 from uvicorn.supervisors import Multiprocess
 
+from rainbow import terminal
 from rainbow.errors import ServiceError
 
 # how long calls under way may take to end when the server is told to stop
@@ -47,7 +47,7 @@ def serve(factory: str, *, host: str, port: int, workers: int) -> None:
     with listening(host, port) as listener, tempfile.TemporaryDirectory(prefix="rainbow-metrics-") as folder:
         address, number = listener.getsockname()[:2]
         at = f"[{address}]" if ":" in address else address
-        console = Console(stderr=True, soft_wrap=True, highlight=False)
+        console = terminal.console(stderr=True)
         console.print(f"http://{at}:{number}/docs, {workers} {'process' if workers == 1 else 'processes'}")
         if workers == 1:
             uvicorn.Server(config).run(sockets=[listener])

@@ -54,8 +54,13 @@ def properties(folder: Path) -> dict[str, str]:
 def running(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
     """Debezium as a process of its own, a Java runtime with it; it is ended at the end."""
     with (folder / "debezium.log").open("ab") as log:
+        # in its folder, since the engine keeps a log where it works
         process = subprocess.Popen(
-            [sys.executable, "-m", "tests.debezium", str(folder)], cwd=PROJECT_ROOT, stdout=log, stderr=subprocess.STDOUT
+            [sys.executable, "-m", "tests.debezium", str(folder)],
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": str(PROJECT_ROOT)},
+            stdout=log,
+            stderr=subprocess.STDOUT,
         )
     try:
         yield process

@@ -6,6 +6,7 @@ Names are Vietnamese, and some are made to break a page. The six views are cut f
 from __future__ import annotations
 
 import random
+import re
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,6 +35,15 @@ _MEMBERS = {
     "payment_methods": "payment_id Int64, payment_method String, orders UInt64",
     "customer_ranking": "customer_id Int64, customer String, orders UInt64",
 }
+# as ClickHouse has the dimension after a publish
+_VERSION = (
+    "product_key Int64, product_id Int64, name Nullable(String), price Nullable(Decimal(18, 4)), rating_average Nullable(Decimal(4, 2)), "
+    "review_count Nullable(Int64), sold_count Nullable(Int64), category_id Nullable(Int64), category Nullable(String), "
+    "brand_id Nullable(Int64), brand Nullable(String), seller_id Nullable(Int64), valid_from Date32, valid_to Date32, "
+    "valid_from_at DateTime64(6, 'UTC'), valid_to_at DateTime64(6, 'UTC'), is_current Bool"
+)
+_VERSION_COLUMNS = re.findall(r"(\w+) [A-Z]\w+(?:\(|,|$)", _VERSION)
+END_OF_TIME = datetime(2100, 1, 1, tzinfo=UTC)
 _SURNAMES = ("Nguyễn", "Trần", "Lê", "Phạm", "Hoàng", "Huỳnh", "Phan", "Vũ", "Võ", "Đặng")
 _GIVEN = ("Thị Hồng Nhung", "Văn Đức", "Minh Châu", "Quốc Bảo", "Thùy Dương", "Anh Tuấn", "Bích Ngọc", "Gia Huy")
 _CATEGORIES = ("Điện thoại - Máy tính bảng", "Nhà cửa - Đời sống", "Sách, tiếng Việt", "Giày dép nữ")
@@ -53,6 +63,7 @@ def create(client: Any) -> None:
         client.command(
             f"create or replace table serving.{view} (sales_date Date, {members}, {_SUMS}) engine = MergeTree order by sales_date"
         )
+    client.command(f"create or replace table serving.dim_products ({_VERSION}) engine = MergeTree order by (product_id, valid_from_at)")
     client.command(
         "create or replace table serving.watermark "
         "(view String, first_partition Date, watermark_date Date, published_at DateTime64(6, 'UTC')) engine = MergeTree order by view"
@@ -63,7 +74,31 @@ def fill(client: Any, *, watermark: date = LAST_DAY, scale: int = 1) -> None:
     """A shop's rows in all views, the same at each call; ``scale`` multiplies the money."""
     for view, rows in _views(_lines(scale)).items():
         client.insert(f"serving.{view}", rows, column_names=_columns(view))
+    client.insert("serving.dim_products", list(versions()), column_names=_VERSION_COLUMNS)
     set_watermark(client, watermark)
+
+
+def versions() -> Iterator[list[Any]]:
+    """The versions of sixty products. On the last day a few have another price, name or category, and the last one is deleted; the day
+    after, whatever a report of the last day must not know changes."""
+    changes: dict[int, list[tuple[datetime, dict[str, Any]]]] = defaultdict(list)
+    noon = datetime(2024, 9, 6, 12, tzinfo=UTC)
+    for product in range(0, 60, 3):
+        changes[product].append((noon - timedelta(days=5), {"sold_count": 7}))
+        changes[product].append((noon, {"sold_count": 9}))
+    for place, name in enumerate(HOSTILE_NAMES):
+        changes[place].append((noon + timedelta(hours=1), {"name": name, "price": Decimal("12.50")}))
+        changes[place].append((noon + timedelta(days=1), {"name": "of tomorrow"}))
+    changes[20].append((noon, {"category": None, "category_id": None}))
+    for product in range(60):
+        category = product % len(_CATEGORIES)
+        told = {"name": _product_name(product), "price": Decimal(1999 + product) / 100, "rating_average": None, "review_count": None,
+                "sold_count": 0, "category_id": category, "category": _CATEGORIES[category], "brand_id": None, "brand": None, "seller_id": product % 13}  # fmt: skip
+        moments = [(datetime(2024, 7, 1, tzinfo=UTC), {}), *sorted(changes[product], key=lambda change: change[0])]
+        ends = [*(moment for moment, _ in moments[1:]), noon if product == 59 else END_OF_TIME]
+        for (begin, change), end in zip(moments, ends, strict=True):
+            told |= change
+            yield [product * 1000 + begin.day, product, *told.values(), begin.date(), end.date(), begin, end, end == END_OF_TIME]
 
 
 def is_filled(client: Any) -> bool:
@@ -77,7 +112,7 @@ def set_watermark(client: Any, day: date) -> None:
     published = datetime(2024, 9, 7, 0, 4, 11, tzinfo=UTC)
     client.insert(
         "serving.watermark",
-        [[view, FIRST_DAY, day, published] for view in _MEMBERS],
+        [[view, FIRST_DAY, day, published] for view in (*_MEMBERS, "dim_products")],
         column_names=["view", "first_partition", "watermark_date", "published_at"],
     )
 

@@ -27,7 +27,11 @@ class Linter:
 def linters(*, fix: bool) -> list[Linter]:
     """What is run, the longest first; with ``fix``, what changes files instead."""
     notebooks = tuple(
-        sorted(str(path.relative_to(ROOT)) for path in (ROOT / "notebooks").rglob("*.ipynb") if ".ipynb_checkpoints" not in path.parts)
+        sorted(
+            str(path.relative_to(ROOT))
+            for path in (*(ROOT / "notebooks").rglob("*.ipynb"), *(ROOT / "rainbow" / "templates").glob("*.ipynb"))
+            if ".ipynb_checkpoints" not in path.parts
+        )
     )
     packages = tuple(word for name in ("rainbow", "api", "streaming") if (ROOT / name).is_dir() for word in ("--package", name))
     sql = ("dbt/models", "dbt/tests")

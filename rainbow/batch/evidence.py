@@ -11,13 +11,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
-from decimal import Decimal
+from datetime import date, datetime
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from rainbow.batch.context import partitions_of
-from rainbow.charts import formats, shapes
+from rainbow.charts import formats, shapes, versions
 from rainbow.charts.elements import Chart, Column, Fragment, Row, empty, table
 from rainbow.charts.shapes import ACCENT, BASE
 from rainbow.checks import Check
@@ -32,12 +31,10 @@ if TYPE_CHECKING:
 
 DIMENSIONS = {"dim_customers": "customer_id", "dim_payments": "payment_id", "dim_products": "product_id", "dim_promotions": "promotion_id", "dim_sellers": "seller_id"}  # fmt: skip
 MEMBERS = ("product", "customer", "seller", "promotion", "payment")
-TRACKED = {"name": "name", "price": "price", "rating_average": "rating", "review_count": "reviews", "sold_count": "sold", "category": "category", "category_id": "category id", "brand": "brand", "brand_id": "brand id", "seller_id": "seller id"}  # fmt: skip
 PRODUCTS = 6
 # of a product with a longer history the latest versions are drawn
 MOST_VERSIONS = 40
 MOST_CHANGES = 20
-_TOOLTIP = (("product", "Product"), ("begins", "From"), ("ends", "To"), ("changed", "What changed"))
 
 Found = Mapping[str, Any]
 
@@ -97,11 +94,11 @@ class Evidence:
         """The versions of the changed products, a bar each, over the time up to the partitions' end."""
         if not self.versions:
             return empty(f"No product changed {_period(self.partitions)}: no history to draw.")
-        products = _by_product(self.versions)
-        bars = [bar for rank, versions in enumerate(products, start=1) for bar in self._bars(rank, versions)]
+        products = versions.by_product(self.versions)
+        bars = [bar for rank, of_one in enumerate(products, start=1) for bar in self._bars(rank, of_one)]
         names = [
-            {"rank": rank, "name": formats.plain(versions[-1]["name"]), "label": _counted(versions[-1]["of"], "version")}
-            for rank, versions in enumerate(products, start=1)
+            {"rank": rank, "name": formats.plain(of_one[-1]["name"]), "label": _counted(of_one[-1]["of"], "version")}
+            for rank, of_one in enumerate(products, start=1)
         ]
         title = f"Products that changed {_period(self.partitions)}"
         alt = f"{title}, with their versions over time: " + ", ".join(f"{row['name']}: {row['label']}" for row in names) + "."
@@ -109,17 +106,21 @@ class Evidence:
         legend = [(ACCENT, f"began {_period(self.partitions)}"), (BASE, "earlier")]
         drawn = {bar["role"] for bar in bars}
         return Chart(
-            shapes.timeline(bars, names, tooltip=_TOOLTIP), title, alt, note=note, legend=[pair for pair in legend if pair[0] in drawn]
+            shapes.timeline(bars, names, tooltip=versions.TOOLTIP),
+            title,
+            alt,
+            note=note,
+            legend=[pair for pair in legend if pair[0] in drawn],
         )
 
     def changes(self) -> Fragment:
         """What changed of these products in the partitions, a row a column."""
         shown = [
-            {"product": new["name"], "moment": _moment(new["valid_from_at"]), "column": column, "before": before, "after": after}
-            for versions in _by_product(self.versions)
-            for old, new in pairwise(versions)
+            {"product": new["name"], "moment": versions.moment(new["valid_from_at"]), "column": column, "before": before, "after": after}
+            for of_one in versions.by_product(self.versions)
+            for old, new in pairwise(of_one)
             if new["valid_from_at"].date() in self.partitions
-            for column, before, after in _differences(old, new)
+            for column, before, after in versions.differences(old, new)
         ]
         if not shown:
             return empty("Nothing to list.")
@@ -131,22 +132,10 @@ class Evidence:
         found = [one.failing for one in self.checks if one.name.startswith(f"{check}_{model}")]
         return sum(found) if found else None
 
-    def _bars(self, rank: int, versions: Sequence[Found]) -> Iterator[dict[str, Any]]:
-        end = datetime.combine(self.partitions.last + timedelta(days=1), time.min, UTC)
-        for old, new in zip([None, *versions], versions, strict=False):
-            changed = (
-                [f"{column} {before} → {after}" for column, before, after in _differences(old, new)] if old else ["first version shown"]
-            )
-            yield {
-                "rank": rank,
-                "from": _iso(new["valid_from_at"]),
-                "to": _iso(min(new["valid_to_at"], end)),
-                "role": ACCENT if new["valid_from_at"].date() in self.partitions else BASE,
-                "product": formats.plain(new["name"]),
-                "begins": _moment(new["valid_from_at"]),
-                "ends": "now" if new["is_current"] else _moment(new["valid_to_at"]),
-                "changed": "; ".join(changed) or "deleted and returned",
-            }
+    def _bars(self, rank: int, of_one: Sequence[Found]) -> Iterator[dict[str, Any]]:
+        for old, new in versions.steps(of_one):
+            role = ACCENT if new["valid_from_at"].date() in self.partitions else BASE
+            yield versions.bar(rank, old, new, self.partitions.end, role)
 
 
 def evidence(partitions: PartitionRange, checks: Sequence[Check] = (), *, client: bigquery.Client | None = None) -> Evidence:
@@ -200,7 +189,7 @@ def _fact(client: bigquery.Client, partitions: PartitionRange) -> list[Found]:
 
 def _versions(client: bigquery.Client, partitions: PartitionRange) -> list[Found]:
     """Versions, begun by the partitions' end, of the products of which most versions ended in the partitions: changed or deleted."""
-    columns = ", ".join(f"v.{column}" for column in TRACKED)
+    columns = ", ".join(f"v.{column}" for column in versions.TRACKED)
     sql = f"""
         with changed as (
             select product_id, count(*) as changes
@@ -228,26 +217,6 @@ def _days(partitions: PartitionRange) -> list[bigquery.ScalarQueryParameter]:
     return [bigquery.ScalarQueryParameter(name, "DATE", day) for name, day in (("first", partitions.first), ("last", partitions.last))]
 
 
-def _by_product(versions: Sequence[Found]) -> list[list[Found]]:
-    products: dict[int, list[Found]] = {}
-    for version in versions:
-        products.setdefault(version["product_id"], []).append(version)
-    return list(products.values())
-
-
-def _differences(old: Found, new: Found) -> list[tuple[str, str, str]]:
-    """What differs, as text. Another category or brand is told by its name, and by its id where both are called the same."""
-    found = [column for column in TRACKED if old[column] != new[column]]
-    told = [column for column in found if column.removesuffix("_id") not in found or not column.endswith("_id")]
-    return [(TRACKED[column], _value(old[column]), _value(new[column])) for column in told]
-
-
-def _value(value: Any) -> str:
-    if value is None:
-        return formats.NO_VALUE
-    return formats.exact(value) if isinstance(value, int | Decimal) else formats.plain(value)
-
-
 def _sample(check: Check) -> Fragment:
     columns = [Column(name, name.replace("_", " ")) for name in check.sample[0]] if check.sample else []
     shown = [{name: None if value is None else _text(value) for name, value in row.items()} for row in check.sample]
@@ -258,20 +227,11 @@ def _sample(check: Check) -> Fragment:
 
 
 def _text(value: Any) -> str:
-    return _moment(value) if isinstance(value, datetime) else str(value)
+    return versions.moment(value) if isinstance(value, datetime) else str(value)
 
 
 def _counted(count: int, one: str) -> str:
     return f"{formats.exact(count)} {one}{'' if count == 1 else 's'}"
-
-
-def _moment(moment: datetime) -> str:
-    text = f"{formats.short_date(moment.date())} {moment:%H:%M:%S}"
-    return f"{text}.{moment:%f}" if moment.microsecond else text
-
-
-def _iso(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _period(partitions: PartitionRange) -> str:

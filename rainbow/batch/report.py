@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 from typing import Any
 
-from rainbow import charts, reports
+from rainbow import charts, pipeline, reports
 from rainbow.batch.context import partitions_of, step_of_run
 from rainbow.batch.materialize import settle_report
 from rainbow.checks import Check
-from rainbow.partitions.assets import DASHBOARDS, NOTEBOOKS, REPORT
+from rainbow.partitions.assets import NOTEBOOKS, REPORT
 from rainbow.partitions.ledger import Ledger
 from rainbow.reports.files import write_atomically
 from rainbow.settings import PROJECT_ROOT, settings
@@ -23,19 +24,24 @@ def render(product: Any, upstream: Mapping[str, Any], partition_date: str, parti
     partitions = partitions_of(partition_start, partition_date)
     page = Path(str(product))
     with step_of_run("report", partitions) as run:
-        write(partitions.last, [Path(str(upstream[name])) for name in DASHBOARDS], page, run)
+        write(partitions.last, [Path(str(upstream[name])) for name in pipeline.dashboards()], page, run)
         settle_report(run, REPORT, partitions, page=f"{page.parent.name}/{page.name}")
 
 
-def render_failed(day: date, folder: Path, run: str) -> None:
-    """Write the report of a partition whose run a check has stopped: the check at its top, the last good views below it."""
+def render_failed(day: date, folder: Path, run: str) -> list[str]:
+    """Write the report of a partition whose run was stopped by a check or by a dashboard: what failed at its top, the rest below it,
+    from the last good views. Returns a line for each dashboard that failed.
+    """
     from ploomber_engine.execute import execute_notebook
 
-    notebooks = [folder / f"{name}.ipynb" for name in DASHBOARDS]
+    notebooks = [folder / f"{name}.ipynb" for name in pipeline.dashboards()]
     for notebook in notebooks:
-        source = PROJECT_ROOT / "notebooks" / "dashboards" / notebook.name
-        execute_notebook(str(source), str(notebook), parameters={"partition_date": str(day)}, progress_bar=False)
+        # the notebook keeps its error, and the report says it
+        with contextlib.suppress(Exception):
+            source = PROJECT_ROOT / "notebooks" / "dashboards" / notebook.name
+            execute_notebook(str(source), str(notebook), parameters={"partition_date": str(day)}, progress_bar=False)
     write(day, notebooks, folder / "sales.html", run)
+    return [f"dashboard {notebook.stem}: {error}" for notebook in notebooks if (error := reports.error_of(notebook))]
 
 
 def write(day: date, dashboards: list[Path], destination: Path, run: str) -> None:

@@ -1,4 +1,4 @@
-"""The shop's dashboards: six subjects, one visual language, drawn by Altair and readable without the network.
+"""The shop's dashboards: eight subjects, one visual language, drawn by Altair and readable without the network.
 
 ``charts.total_sales(partition_date)`` and its like ask ClickHouse and give an object whose methods are a notebook's cells.
 Rendering notebooks to pages is ``rainbow.reports``'s.
@@ -16,7 +16,10 @@ from rainbow.charts.dashboards import (
     top_sellers,
     total_sales,
 )
-from rainbow.charts.elements import Chart, Column, Figure, Fragment, Row, headline, table
+from rainbow.charts.elements import Chart, Column, Figure, Fragment, Row, answer, empty, headline, table
+from rainbow.charts.operations import Operations, operations
+from rainbow.charts.own import Own, own
+from rainbow.charts.product_history import ProductHistory, product_history
 
 __all__ = [
     "Chart",
@@ -24,14 +27,22 @@ __all__ = [
     "DayOfWeek",
     "Figure",
     "Fragment",
+    "Operations",
+    "Own",
+    "ProductHistory",
     "Ranking",
     "Row",
     "TopProducts",
     "TotalSales",
+    "answer",
     "customer_ranking",
     "day_of_week",
+    "empty",
     "headline",
+    "operations",
+    "own",
     "payment_methods",
+    "product_history",
     "table",
     "top_products_by_category",
     "top_sellers",

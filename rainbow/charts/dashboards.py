@@ -134,7 +134,8 @@ class TotalSales:
             f"{title}, {_period(self.scope)}. Highest: {formats.compact(highest[key])} on {formats.long_date(highest['sales_date'])}; "
             f"on {formats.short_date(day)}: {formats.compact(self._of(day)[key])}."
         )
-        note = "line: mean of 7 days" if len(rows) > shapes.MOST_COLUMNS else ""
+        hint = "drag over days for their sum"
+        note = f"line: mean of 7 days; {hint}" if len(rows) > shapes.MOST_COLUMNS else hint
         return Chart(spec, title, alt, note=note, legend=self._legend(rows))
 
     def _legend(self, rows: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
@@ -396,7 +397,7 @@ class TopProducts:
             _NET_SALES,
         ]
         caption = f"{self._how_many()}, by net sales, {_period(self.scope)}, {_in_currency(self.scope)}"
-        return table(self._shown(), columns, caption=caption, currency=self.scope.currency)
+        return table(self._shown(), columns, caption=caption, currency=self.scope.currency, folded=True)
 
     def _shown(self) -> list[serving.Row]:
         return [row for row in self.rows if row["category_place"] <= TOP_CATEGORIES]

@@ -124,8 +124,9 @@ def table(
     currency: str,
     summary: Mapping[str, Any] | None = None,
     mark: str = "",
+    folded: bool = False,
 ) -> Fragment:
-    """A table with exact values; ``summary`` is its last row, ``mark`` the key of a flag that sets a row off."""
+    """A table with exact values; ``summary`` is its last row, ``mark`` the key of a flag that sets a row off; ``folded``: a click opens it."""
     head = "".join(f'<th scope="col" class="rw-{column.kind}">{escape(column.title)}</th>' for column in columns)
     body = "".join(_table_row(row, columns, currency, "rw-marked" if mark and row.get(mark) else "") for row in rows)
     foot = f"<tfoot>{_table_row(summary, columns, currency, '')}</tfoot>" if summary else ""
@@ -133,6 +134,8 @@ def table(
         f'<div class="rw-scroll" role="region" tabindex="0" aria-label="{escape(caption, quote=True)}"><table class="rw-table">'
         f"<caption><span>{escape(caption)}</span></caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody>{foot}</table></div>"
     )
+    if folded:
+        html = f'<details class="rw-more"><summary>All {len(rows)} rows as a table</summary>{html}</details>'
     lines = [
         [column.title for column in columns],
         *([_cell_text(row.get(c.key), c, currency) for c in columns] for row in [*rows, *([summary] if summary else [])]),

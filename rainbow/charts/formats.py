@@ -115,6 +115,13 @@ def change(now: Number, before: Number | None) -> Change:
     return Change(f"{sign}{rounded:,}{SPACE}%", "up" if percentage > 0 else "down")
 
 
+def duration(seconds: float) -> str:
+    """``0.42 s``, ``18.3 s``, ``3 min 20 s``."""
+    if seconds >= 60:
+        return f"{int(seconds // 60)} min {int(seconds % 60)} s"
+    return f"{seconds:.2f} s" if seconds < 10 else f"{seconds:.1f} s"
+
+
 def short_date(day: date) -> str:
     """``6 Sep 2024``."""
     return f"{day.day} {_MONTHS[day.month - 1][:3]} {day.year}"

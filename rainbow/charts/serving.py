@@ -101,7 +101,7 @@ def scope(view: str, partition_date: date | str | None) -> Scope:
         # the client gives UTC columns as naive datetimes
         published = mark["published_at"].replace(tzinfo=UTC)
         return Scope(view, day, mark["first_partition"], mark["watermark_date"], published, settings().currency)
-    first, last = _days_of(view)
+    first, last = _days_of("total_sales" if view.startswith("dim_") else view)
     return Scope(view, asked or last or datetime.now(UTC).date() - timedelta(days=1), first, None, None, settings().currency)
 
 
@@ -135,6 +135,19 @@ def _watermark(view: str) -> Row:
             return {}
         raise
     return rows[0] if rows else {}
+
+
+def watermarks() -> list[Row]:
+    """The watermark of each published table (``view``, ``watermark_date``, ``published_at``); none when nothing was published."""
+    from clickhouse_connect.driver.exceptions import DatabaseError
+
+    sql = "select view, watermark_date, published_at from serving.watermark where watermark_date is not null order by view"
+    try:
+        return list(client().query(sql).named_results())
+    except DatabaseError as error:
+        if "UNKNOWN_TABLE" in str(error) or "UNKNOWN_DATABASE" in str(error):
+            return []
+        raise
 
 
 def _days_of(view: str) -> tuple[date | None, date | None]:

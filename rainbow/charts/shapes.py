@@ -20,10 +20,15 @@ Tooltip = tuple[tuple[str, str], ...]
 
 WIDTH = 680
 # the roles that a mark can play, in the order of theme.ROLES
-BASE, ACCENT, PROVISIONAL = theme.ROLES[:3]
+BASE, ACCENT, PROVISIONAL, TEAL, PURPLE, YELLOW, VERMILLION, GREY = theme.ROLES
 _RANKING_STEP = 42
+_GRID_STEP = 40
 # more days than this are too thin for columns on a phone: they get a mean as well
 MOST_COLUMNS = 120
+# a reader may drag over days: ``span`` is what they chose, and a day counts when any of it lies within
+_CHOSEN = "span.utcyearmonthdate_date"
+_WITHIN = f"time(datum.date) + 86400000 > time({_CHOSEN}[0]) && time(datum.date) < time({_CHOSEN}[1])"
+_DIMMED = alt.ExprRef(f"!isArray({_CHOSEN}) || ({_WITHIN}) ? 1 : 0.3")
 
 
 def days(rows: Rows, *, complete_to: Rows, tooltip: Tooltip, height: int = 220) -> dict[str, Any]:
@@ -53,6 +58,16 @@ def timeline(rows: Rows, names: Rows, *, tooltip: Tooltip) -> dict[str, Any]:
     return _filled(_timeline_bars(tooltip), _RANKING_STEP * len(names), rows=rows, names=names)
 
 
+def grid(rows: Rows, groups: Sequence[str], *, tooltip: Tooltip) -> dict[str, Any]:
+    """A cell a group and day (``group``, ``date``, ``role``, ``mark``); the groups in their order, their names above the cells."""
+    return _filled(_grid_cells(tuple(groups), tooltip), _GRID_STEP * len(groups), rows=rows, names=[{"group": name} for name in groups])
+
+
+def stacked_days(rows: Rows, *, tooltip: Tooltip, height: int = 180) -> dict[str, Any]:
+    """A column a day, of parts one upon the other in the order of ``place`` (``date``, ``value``, ``role``, ``place``)."""
+    return _filled(_stacked_columns(tooltip), height, rows=rows)
+
+
 def _filled(grammar: Mapping[str, Any], height: int, **datasets: Rows) -> dict[str, Any]:
     return {**grammar, "height": height, "datasets": {name: list(rows) for name, rows in datasets.items()}}
 
@@ -79,7 +94,7 @@ def _compact_axis(**options: Any) -> alt.Axis:
 
 @lru_cache
 def _columns(tooltip: Tooltip, marked: bool) -> dict[str, Any]:
-    bars = alt.Chart().mark_bar(cornerRadiusEnd=2).encode(x=_day(), y=_amount(), color=_role())
+    bars = alt.Chart().mark_bar(cornerRadiusEnd=2, fillOpacity=_DIMMED).encode(x=_day(), y=_amount(), color=_role())
     return _over_days(bars, tooltip, marked)
 
 
@@ -87,7 +102,7 @@ def _columns(tooltip: Tooltip, marked: bool) -> dict[str, Any]:
 def _thin_columns(tooltip: Tooltip, marked: bool) -> dict[str, Any]:
     """Pale columns without gaps, and over them the mean of seven days, which a week's rhythm does not shake."""
     pale = alt.condition(f"datum.role === '{BASE}'", alt.value(0.4), alt.value(1))
-    bars = alt.Chart().mark_bar(binSpacing=0).encode(x=_day(), y=_amount(), color=_role(), opacity=pale)
+    bars = alt.Chart().mark_bar(binSpacing=0, fillOpacity=_DIMMED).encode(x=_day(), y=_amount(), color=_role(), opacity=pale)
     mean = (
         alt.Chart()
         .transform_window(mean="mean(value)", days="count()", sort=[alt.SortField("date")], frame=[-6, 0])
@@ -121,17 +136,33 @@ def _over_days(marks: Any, tooltip: Tooltip, marked: bool) -> dict[str, Any]:
             opacity=alt.condition(hover, alt.value(0.1), alt.value(0)),
             tooltip=_tooltip(tooltip),
         )
-        .add_params(hover)
+        .add_params(hover, alt.selection_interval(name="span", encodings=["x"]))
     )
+    chosen = _sum_of_chosen()
     if not marked:
-        return _finished(alt.layer(marks, lit, data=alt.NamedData("days")))
+        return _finished(alt.layer(marks, lit, chosen, data=alt.NamedData("days")))
     end_of_day = alt.X("at", type="temporal", scale=alt.Scale(type="utc"), axis=_day_axis())
     watermark = alt.Chart(alt.NamedData("watermark")).encode(x=end_of_day)
     rule = watermark.mark_rule(strokeDash=[4, 3], y=-6, y2="height")
     label = watermark.mark_text(style="note", align=alt.ExprRef("datum.right ? 'right' : 'left'"), y=-14, baseline="middle").encode(
         text="label:N"
     )
-    return _finished(alt.layer(marks, lit, rule, label, data=alt.NamedData("days")))
+    return _finished(alt.layer(marks, lit, chosen, rule, label, data=alt.NamedData("days")))
+
+
+def _sum_of_chosen() -> alt.Chart:
+    """Above the chart, on the left: which days a reader has dragged over, and their sum."""
+    days = "utcFormat(datum.first, '%-d %b') + (+datum.first === +datum.last ? '' : ' to ' + utcFormat(datum.last, '%-d %b'))"
+    chart: alt.Chart = (
+        alt.Chart()
+        .transform_filter(f"isArray({_CHOSEN}) && {_WITHIN}")
+        .transform_aggregate(total="sum(value)", first="min(date)", last="max(date)", days="count()")
+        .transform_filter("datum.days > 0")
+        .transform_calculate(chosen=f"{days} + ': ' + ({theme.compact('datum.total')})")
+        .mark_text(style="value", align="left", baseline="middle")
+        .encode(x=alt.value(0), y=alt.value(-14), text="chosen:N")
+    )
+    return chart
 
 
 @lru_cache
@@ -177,3 +208,36 @@ def _timeline_bars(tooltip: Tooltip) -> dict[str, Any]:
     )
     labels = named.mark_text(style="note", align="right", baseline="middle", dy=-9, limit=95).encode(x=alt.value("width"), text="label:N")
     return _finished(alt.layer(bars, marks, names, labels))
+
+
+@lru_cache
+def _grid_cells(groups: tuple[str, ...], tooltip: Tooltip) -> dict[str, Any]:
+    group = alt.Y("group", type="ordinal", sort=list(groups), axis=None, scale=alt.Scale(paddingInner=0, paddingOuter=0))
+    day = alt.X("date", type="temporal", timeUnit="utcyearmonthdate", axis=_day_axis(), scale=alt.Scale(type="utc"))
+    base = alt.Chart(alt.NamedData("rows")).encode(y=group, x=day, tooltip=_tooltip(tooltip))
+    cells = base.mark_bar(height=20, yOffset=8, cornerRadius=3, opacity=0.35).encode(color=_role())
+    marks = base.mark_text(style="value", yOffset=8, baseline="middle").encode(
+        text="mark:N", x=alt.X("date", type="temporal", timeUnit="utcyearmonthdate", bandPosition=0.5)
+    )
+    names = (
+        alt.Chart(alt.NamedData("names"))
+        .mark_text(style="name", align="left", baseline="middle", dy=-11)
+        .encode(y=group, x=alt.value(0), text="group:N")
+    )
+    return _finished(alt.layer(cells, marks, names))
+
+
+@lru_cache
+def _stacked_columns(tooltip: Tooltip) -> dict[str, Any]:
+    columns = (
+        alt.Chart(alt.NamedData("rows"))
+        .mark_bar()
+        .encode(
+            x=_day(),
+            y=alt.Y("value", type="quantitative", axis=_compact_axis(), scale=alt.Scale(zero=True), stack="zero"),
+            color=_role(),
+            order=alt.Order("place", type="quantitative"),
+            tooltip=_tooltip(tooltip),
+        )
+    )
+    return _finished(columns)

@@ -44,8 +44,14 @@ DARK: Mapping[str, str] = {
     "grey": "#8b97a6",
 }
 
-# an axis label with the units of formats.compact(): d3 says k and G where we say K and B
-COMPACT_LABEL = "abs(datum.value) < 1000 ? format(datum.value, '~g') : replace(replace(format(datum.value, '.3~s'), 'G', 'B'), 'k', 'K')"
+
+def compact(field: str) -> str:
+    """Vega's expression for a number with the units of formats.compact(): d3 says k and G where we say K and B."""
+    return f"abs({field}) < 1000 ? format({field}, '~g') : replace(replace(format({field}, '.3~s'), 'G', 'B'), 'k', 'K')"
+
+
+# an axis label
+COMPACT_LABEL = compact("datum.value")
 
 
 def config(colours: Mapping[str, str] = LIGHT, *, background: str | None = None) -> dict[str, Any]:
@@ -73,6 +79,7 @@ def config(colours: Mapping[str, str] = LIGHT, *, background: str | None = None)
         "bar": {"color": colours["base"], "binSpacing": 2},
         "line": {"color": colours["base"], "strokeWidth": 2},
         "rule": {"color": colours["quiet"]},
+        "selection": {"interval": {"mark": {"fill": colours["ink"], "fillOpacity": 0.07, "stroke": colours["quiet"]}}},
         "text": {"fill": colours["ink"], "fontSize": 13},
         "style": {
             "name": {"fontSize": 13},

@@ -10,14 +10,14 @@ from importlib import import_module
 from typing import NoReturn
 
 import typer
-from rich.console import Console
 
+from rainbow import terminal
 from rainbow.errors import RainbowError
 
 INTERRUPTED = 130
 
 # the modules of commands, in the order of the help
-MODULES = ("stack", "data", "runs", "partitions", "schedule", "trace", "reconcile", "stream", "api")
+MODULES = ("stack", "data", "runs", "partitions", "schedule", "trace", "reconcile", "stream", "api", "new")
 
 app = typer.Typer(
     name="rainbow",
@@ -74,7 +74,7 @@ def _of_a_full_disk(error: BaseException | None) -> str | None:
 
 
 def _say(line: str) -> None:
-    Console(stderr=True, soft_wrap=True).print(f"rainbow: {line}", style="red", markup=False, highlight=False)
+    terminal.console(stderr=True).print(f"rainbow: {line}", style="red", markup=False, highlight=False)
 
 
 def _leave(code: int) -> NoReturn:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
+from rainbow import terminal
 from rainbow.errors import DataError, ServiceError
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ def replay(
     if url or rate or speed:
         raise DataError("--url, --rate and --speed are for --through-api: add it")
 
-    console = Console(quiet=quiet, soft_wrap=True, highlight=False)
+    console = terminal.console(quiet=quiet)
     last = _day(until, "--until")
     with _shop() as connection:
         done = datasets.replay(
@@ -138,7 +139,7 @@ def _post(day: date, url: str | None, rate: float | None, speed: float | None, a
     if not state.start <= day <= state.done:
         raise DataError(f"{day} is not in yet, so its customers and products are not all there: `rainbow replay --until {day}` first")
     orders = baskets(datasets.open_dataset(state.dataset, state.seed, state.scale), day, state.start)
-    console = Console(quiet=quiet, soft_wrap=True, highlight=False)
+    console = terminal.console(quiet=quiet)
     token = settings().api_token
 
     def show(posted: Posted) -> None:
@@ -190,7 +191,7 @@ def _make_schema(connection: Any, reset: bool, quiet: bool) -> None:
 
     with connection.transaction():
         prepare(connection, reset=reset)
-    Console(quiet=quiet, soft_wrap=True).print(f"{len(TABLES)} tables are there, empty: {', '.join(t.name for t in TABLES)}")
+    terminal.console(quiet=quiet).print(f"{len(TABLES)} tables are there, empty: {', '.join(t.name for t in TABLES)}")
 
 
 def _load(connection: Any, name: str, number: int, first: date | None, reset: bool, quiet: bool) -> None:
@@ -201,7 +202,7 @@ def _load(connection: Any, name: str, number: int, first: date | None, reset: bo
     from rainbow import datasets
 
     began = perf_counter()
-    errors = Console(stderr=True, quiet=quiet)
+    errors = terminal.console(stderr=True, quiet=quiet, soft_wrap=False)
     columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
     with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as progress:
         task = progress.add_task(f"{name}: reading", total=None)
@@ -213,7 +214,7 @@ def _load(connection: Any, name: str, number: int, first: date | None, reset: bo
             reset=reset,
             on_table=lambda table, rows: progress.update(task, description=f"{name}: {table}, {rows:,} rows"),
         )
-    _report(shop, done, first, perf_counter() - began, Console(quiet=quiet, soft_wrap=True, highlight=False))
+    _report(shop, done, first, perf_counter() - began, terminal.console(quiet=quiet))
 
 
 def _report(shop: Dataset, done: Seeded, first: date | None, seconds: float, console: Console) -> None:

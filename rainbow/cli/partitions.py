@@ -13,6 +13,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from rainbow import terminal
+
 if TYPE_CHECKING:
     from datetime import date
 
@@ -314,7 +316,7 @@ def _describe(name: str, day: date | None, as_json: bool, console: Console) -> N
 
 def _console() -> Console:
     # into a file or a pipe a table may be as wide as it is
-    return Console(file=sys.stdout, soft_wrap=True, highlight=False, width=None if sys.stdout.isatty() else 160)
+    return terminal.console(file=sys.stdout, width=None if sys.stdout.isatty() else 160)
 
 
 def _print_json(value: Any) -> None:

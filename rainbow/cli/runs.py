@@ -1,4 +1,4 @@
-"""``rainbow run``, ``rainbow backfill``, ``rainbow rebuild``, ``rainbow query`` and ``rainbow demo``: the batch layer's work and what came of it."""
+"""``rainbow run``, ``rainbow backfill``, ``rainbow report``, ``rainbow rebuild``, ``rainbow query`` and ``rainbow demo``: the batch layer's work and what came of it."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from rainbow import terminal
 from rainbow.cli.partitions import Force, Only, Select, print_plan
 
 if TYPE_CHECKING:
@@ -42,6 +43,18 @@ goes on where it stopped.
   rainbow backfill 2017-11-23 2017-12-29 --mode single-run
   rainbow backfill 2017-11-23 2017-12-29 --only failed
   rainbow backfill 2017-12-01 2017-12-29 --select report/sales --force
+"""
+
+_REPORT_HELP = """
+Draw a partition's report from what is published: the dashboards, one page of
+them that opens without a network, and reports/index.html, which leads to all.
+
+Without a day it is the last complete partition's.
+
+\b
+  rainbow report
+  rainbow report 2017-12-01
+  rainbow report 2017-12-01 --pdf
 """
 
 _REBUILD_HELP = """
@@ -80,6 +93,7 @@ def add_to(app: typer.Typer) -> None:
     """Add this module's commands to the command line."""
     app.command(help=_RUN_HELP)(run)
     app.command(help=_BACKFILL_HELP)(backfill)
+    app.command(help=_REPORT_HELP)(report)
     app.command(help=_REBUILD_HELP)(rebuild)
     app.command(help=_QUERY_HELP)(query)
     app.command(help=_DEMO_HELP)(demo)
@@ -125,6 +139,32 @@ def backfill(
     _carry_out(made, replan, _console(quiet), late, mode=mode, max_parallel=max_parallel, fail_fast=fail_fast)
 
 
+def report(
+    partition: Annotated[str | None, typer.Argument(metavar="[DAY]", help="The partition, e.g. 2017-12-01.")] = None,
+    pdf: Annotated[bool, typer.Option("--pdf", help="Print it to sales.pdf too, with Chromium or Chrome.")] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Draw a report; see ``_REPORT_HELP``."""
+    from rainbow.charts.serving import scope
+    from rainbow.errors import PartitionError
+    from rainbow.partitions.dates import PartitionRange
+    from rainbow.partitions.ledger import Ledger
+    from rainbow.reports.pdf import print_page
+    from rainbow.runs.catalogue import write_catalogue
+    from rainbow.runs.run import run_partitions
+
+    asked = PartitionRange.parse(partition or scope("total_sales", None).partition_date)
+    if asked.last not in Ledger().days():
+        raise PartitionError(f"partition {asked} was never run: `rainbow run {asked}` runs it and draws its report")
+    try:
+        page = run_partitions(asked, steps=("report",)).report
+    finally:
+        index = write_catalogue()
+    console = _console(quiet)
+    for path in (page, *([print_page(page)] if pdf else []), index):
+        console.print(str(path), markup=False)
+
+
 def rebuild(
     models: Annotated[list[str], typer.Argument(metavar="MODEL...", help="Which models, e.g. dim_products or batch/total_sales.")],
     start: Annotated[str | None, typer.Option("--from", metavar="DAY", help="Only what is valid, or sold, from this day on.")] = None,
@@ -152,7 +192,9 @@ def query(
     if shape == "table":
         _print_table(answer)
     else:
-        sys.stdout.write(answer.as_csv() if shape == "csv" else answer.as_json() + "\n")
+        text = answer.as_csv() if shape == "csv" else answer.as_json() + "\n"
+        # a file or a program gets the data as they are, a person's terminal nothing that acts on it
+        sys.stdout.write(terminal.harmless(text) if sys.stdout.isatty() else text)
 
 
 def demo(
@@ -211,7 +253,7 @@ def _carry_out(
     if len(results) > 1 and not console.quiet:
         _print_summary(console, results)
     for result in failed:
-        Console(stderr=True, soft_wrap=True).print(f"{result.partitions}: {result.error}", style="red", markup=False, highlight=False)
+        terminal.console(stderr=True).print(f"{result.partitions}: {result.error}", style="red", markup=False, highlight=False)
     if failed:
         raise typer.Exit(1)
     return results
@@ -260,7 +302,7 @@ def _checks(result: RunResult) -> str:
 
 def _console(quiet: bool = False) -> Console:
     # the runner sends stdout into a log while it works, so the stream is held from the start
-    return Console(file=sys.stdout, quiet=quiet, soft_wrap=True, highlight=False)
+    return terminal.console(file=sys.stdout, quiet=quiet)
 
 
 def _print_summary(console: Console, results: list[RunResult]) -> None:
@@ -300,5 +342,5 @@ def _print_table(answer: Answer) -> None:
     for column in answer.columns:
         table.add_column(Text(column))
     for row in answer.rows:
-        table.add_row(*(Text("" if value is None else str(value)) for value in row))
+        table.add_row(*(Text("" if value is None else terminal.harmless(str(value))) for value in row))
     _console().print(table)

@@ -12,8 +12,8 @@ from types import FrameType
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
+from rainbow import terminal
 from rainbow.cli.runs import Quiet
 
 _SCHEDULE_HELP = """
@@ -47,7 +47,7 @@ def schedule(
 ) -> None:
     """Run partitions as they become due; see ``_SCHEDULE_HELP``."""
     # held from the start, since a run sends both streams into a log
-    out, err = (Console(file=stream, soft_wrap=True, highlight=False, markup=False) for stream in (sys.stdout, sys.stderr))
+    out, err = (terminal.console(file=stream, markup=False) for stream in (sys.stdout, sys.stderr))
 
     def say(line: str) -> None:
         if not quiet:

@@ -7,8 +7,9 @@ import logging
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
+
+from rainbow import terminal
 
 if TYPE_CHECKING:
     from rainbow.stack.control import Progress
@@ -112,7 +113,7 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="As JSON, URLs w
     table = Table("service", "state", "URL", box=None, pad_edge=False)
     for name, entry in states.items():
         table.add_row(name, f"[{STATE_STYLES[entry['state']]}]{entry['state']}[/]", masked(entry["url"]) if entry["url"] else "")
-    Console(soft_wrap=True, highlight=False).print(table)
+    terminal.console().print(table)
 
 
 def logs(
@@ -135,7 +136,7 @@ def doctor() -> None:
 
     # the clients' own warnings would stand between the lines
     logging.disable()
-    console = Console(soft_wrap=True, highlight=False)
+    console = terminal.console()
     findings = examine()
     for finding in findings:
         mark = "[green]ok   [/]" if finding.good else "[red]wrong[/]"
@@ -148,4 +149,4 @@ def doctor() -> None:
 
 def _print_progress(done: Progress) -> None:
     seconds = "" if done.seconds is None else f"in {done.seconds:.1f} s"
-    Console(soft_wrap=True, highlight=False).print(f"{done.service:<11} {done.event:<8} {seconds:<9} {done.url}".rstrip(), markup=False)
+    terminal.console().print(f"{done.service:<11} {done.event:<8} {seconds:<9} {done.url}".rstrip(), markup=False)

@@ -10,9 +10,10 @@ import time
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.live import Live
 from rich.table import Table
+
+from rainbow import terminal
 
 if TYPE_CHECKING:
     from streaming.progress import Status
@@ -118,7 +119,7 @@ def status(
     if not watch:
         time.sleep(_SAMPLE)
         found = watching.status()
-        typer.echo(_as_json(found)) if as_json else Console(soft_wrap=True, highlight=False).print(_shown(found))
+        typer.echo(_as_json(found)) if as_json else terminal.console().print(_shown(found))
         return
     if as_json:
         while True:

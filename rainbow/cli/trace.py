@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
+
+from rainbow import terminal
 
 if TYPE_CHECKING:
     from rainbow.trace import Place, Trace
@@ -58,7 +59,7 @@ def trace(
 
 
 def _show(found: Trace, *, with_sql: bool) -> None:
-    console = Console(soft_wrap=True, highlight=False)
+    console = terminal.console()
     table = Table("place", *_TITLES.values(), box=None, pad_edge=False)
     for column in table.columns[1:]:
         column.justify = "right"

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 
+from rainbow import pipeline
 from rainbow.checks import Check
-from rainbow.partitions.assets import DASHBOARDS, NOTEBOOKS, Asset, assets
+from rainbow.partitions.assets import NOTEBOOKS, Asset, assets
 from rainbow.partitions.attention import Trouble, troubles
 from rainbow.partitions.ledger import Ledger, Made, Run
 from rainbow.partitions.state import Key, State, Status, of_partition, states
@@ -104,7 +105,7 @@ class Catalogue:
     freshness: tuple[Freshness, ...]
     recent: int = RECENT
     notebooks: tuple[str, ...] = NOTEBOOKS
-    dashboards: tuple[str, ...] = DASHBOARDS
+    dashboards: tuple[str, ...] = field(default_factory=pipeline.dashboards)
 
     @property
     def yesterday(self) -> date:
@@ -151,11 +152,11 @@ def _entries(ledger: Ledger, runs: Sequence[Run]) -> Iterator[Entry]:
     checks: dict[str, list[Check]] = {}
     for check in _newest_checks(ledger, runs):
         checks.setdefault(check.asset, []).append(check)
-    models = project.models()
+    models, groups = project.models(), groups_of_assets()
     for one in assets().values():
         yield Entry(
             one.name,
-            _group(one, models),
+            groups[one.name],
             one.step,
             one.description,
             one.code_version,
@@ -169,6 +170,12 @@ def _entries(ledger: Ledger, runs: Sequence[Run]) -> Iterator[Entry]:
 
 def _newest_checks(ledger: Ledger, runs: Sequence[Run]) -> list[Check]:
     return next((found for run in runs[:RUNS] if (found := ledger.checks_of(run.run))), [])
+
+
+def groups_of_assets() -> dict[str, str]:
+    """The group that each asset is listed in, by name, in the order of assets."""
+    models = project.models()
+    return {one.name: _group(one, models) for one in assets().values()}
 
 
 def _group(asset: Asset, models: Mapping[str, Model]) -> str:

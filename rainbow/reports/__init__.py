@@ -7,6 +7,6 @@ the pages say is the caller's and the notebooks'; nothing here reads a database 
 from rainbow.reports.evidence import PAGE as EVIDENCE_PAGE
 from rainbow.reports.evidence import render_evidence
 from rainbow.reports.live import live_page, live_section
-from rainbow.reports.pages import render_notebook, render_report
+from rainbow.reports.pages import error_of, render_notebook, render_report
 
-__all__ = ["EVIDENCE_PAGE", "live_page", "live_section", "render_evidence", "render_notebook", "render_report"]
+__all__ = ["EVIDENCE_PAGE", "error_of", "live_page", "live_section", "render_evidence", "render_notebook", "render_report"]

@@ -61,6 +61,14 @@ def render_notebook(path: Path) -> str:
     return render("notebook.html.jinja", notebook=notebook, index=index, draws=any(block.kind == "chart" for block in notebook.blocks))
 
 
+def error_of(notebook: Path) -> str:
+    """The error that stopped an executed notebook, in one line; empty when none did."""
+    try:
+        return read(notebook).error
+    except DataError as error:
+        return str(error)
+
+
 def _page_of(notebook: Path) -> Path:
     page = notebook.with_suffix(".html")
     return page if page.exists() else notebook

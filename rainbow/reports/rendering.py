@@ -42,13 +42,6 @@ def render(
     )
 
 
-def duration(seconds: float) -> str:
-    """``0.42 s``, ``18.3 s``, ``3 min 20 s``."""
-    if seconds >= 60:
-        return f"{int(seconds // 60)} min {int(seconds % 60)} s"
-    return f"{seconds:.2f} s" if seconds < 10 else f"{seconds:.1f} s"
-
-
 def part(template: str, macro: str, *arguments: Any) -> str:
     """A piece of a page: what a template's macro makes of its arguments."""
     return str(getattr(_environment().get_template(template).module, macro)(*arguments))
@@ -75,6 +68,6 @@ def _environment() -> Environment:
         "short_date": formats.short_date,
         "exact": formats.exact,
         "compact": formats.compact,
-        "seconds": duration,
+        "seconds": formats.duration,
     }
     return environment

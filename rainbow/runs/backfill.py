@@ -7,7 +7,11 @@ plan of its partitions is made afresh, because an earlier run may have brought t
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
+import multiprocessing.util
+import os
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from datetime import date
@@ -106,7 +110,7 @@ def _draw(days: list[date], max_parallel: int, fail_fast: bool, progress: Progre
         for day in days:
             yield _carry_out(PartitionRange(day, day), ["report"], fail_fast, progress)
         return
-    pool = ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn"))
+    pool = ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn"), initializer=_prepare_process)
     try:
         futures = {pool.submit(_draw_one, day): PartitionRange(day, day) for day in days}
         for future in as_completed(futures):
@@ -124,6 +128,19 @@ def _draw(days: list[date], max_parallel: int, fail_fast: bool, progress: Progre
             yield result
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _prepare_process() -> None:
+    """Spare a drawing process what costs it more than drawing: looking for garbage, and at its end taking Ploomber's objects apart."""
+    gc.set_threshold(100_000, 10, 10)
+    # after all else that is done at the end
+    multiprocessing.util.Finalize(None, _leave, exitpriority=-1000)
+
+
+def _leave() -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def _draw_one(day: date) -> RunResult:

@@ -8,16 +8,16 @@ import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+from rainbow import pipeline
 from rainbow.batch.context import ended_with, last_error, within
 from rainbow.batch.report import render_failed
 from rainbow.checks import Check
 from rainbow.errors import CheckError, RainbowError
-from rainbow.partitions.assets import DASHBOARDS, STEPS
+from rainbow.partitions.assets import STEPS
 from rainbow.partitions.dates import PartitionRange
 from rainbow.partitions.ledger import Ledger, one_line
 from rainbow.partitions.locks import holding
@@ -55,15 +55,26 @@ def run_partitions(partitions: PartitionRange, *, steps: Sequence[str] = STEPS, 
                 _build(partitions, steps, on_step)
         except BaseException as error:
             cause = last_error() or error
-            if isinstance(cause, CheckError):
+            # dashboards are no step of their own: what fails outside of steps is one of them
+            if isinstance(cause, CheckError) or (isinstance(error, Exception) and not last_error()):
                 with _quiet(), contextlib.suppress(Exception):
-                    render_failed(partitions.last, _folder(partitions), run)
+                    failed = render_failed(partitions.last, _folder(partitions), run)
+                    if failed and not last_error():
+                        cause = _note_failed(ledger, run, partitions, failed)
             if isinstance(cause, RainbowError | KeyboardInterrupt | OSError):
                 raise cause from None
             raise RainbowError(f"run of {partitions} failed: {one_line(cause)}; its notebooks are in {_folder(partitions)}") from error
     rows = sum(made.rows or 0 for made in ledger.made(run) if made.asset.startswith("lake/"))
     report = _folder(partitions) / "sales.html"
     return RunResult(run, partitions, tuple(steps), rows, perf_counter() - began, tuple(ledger.checks_of(run)), report)
+
+
+def _note_failed(ledger: Ledger, run: str, partitions: PartitionRange, failed: Sequence[str]) -> RainbowError:
+    """Note in the ledger that the step ``report`` failed because of these dashboards; returns the error to raise."""
+    error = RainbowError(f"{'; '.join(failed)}; all others are in {_folder(partitions) / 'sales.html'}")
+    with contextlib.suppress(RainbowError), ledger.step(run, pipeline.REPORT, partitions):
+        raise error
+    return error
 
 
 def _folder(partitions: PartitionRange) -> Path:
@@ -88,28 +99,20 @@ def _build(partitions: PartitionRange, steps: Sequence[str], on_step: OnStep | N
 
 def _tasks(steps: Sequence[str]) -> dict[str, Any]:
     """The pipeline with the tasks of these steps alone; a dashboard is part of the step ``report``."""
-    spec = copy.deepcopy(_pipeline())
+    spec = copy.deepcopy(pipeline.spec())
     names = {task["name"] for task in spec["tasks"] if _step_of(task["name"]) in steps}
     tasks = [_after(task, names) for task in spec["tasks"] if task["name"] in names]
     return {**spec, "tasks": tasks}
 
 
 def _step_of(task: str) -> str:
-    return "report" if task in DASHBOARDS else task
+    return pipeline.REPORT if task in pipeline.dashboards() else task
 
 
 def _after(task: Mapping[str, Any], names: set[str]) -> dict[str, Any]:
     upstream = task.get("upstream", [])
     kept = [name for name in ([upstream] if isinstance(upstream, str) else upstream) if name in names]
     return {**{key: value for key, value in task.items() if key != "upstream"}, **({"upstream": kept} if kept else {})}
-
-
-@lru_cache(maxsize=1)
-def _pipeline() -> dict[str, Any]:
-    import yaml
-
-    found: dict[str, Any] = yaml.safe_load((PROJECT_ROOT / "pipeline.yaml").read_text(encoding="utf-8"))
-    return found
 
 
 def _telling(on_step: OnStep, name: str) -> Callable[[], None]:

@@ -6,6 +6,7 @@ import json
 import os
 import random
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -25,6 +26,15 @@ from tests.stack_keeper import keep
 pytestmark = pytest.mark.services
 
 FIRST, LAST = "2017-11-23", "2017-11-24"
+# the command lines of README.md that only look
+README_READS = sorted(
+    {
+        line
+        for block in re.findall(r"^```\w*\n(.*?)^```", (PROJECT_ROOT / "README.md").read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
+        for line in block.splitlines()
+        if re.match(r"rainbow (partitions|plan|asset|query|status|doctor)\b", line)
+    }
+)
 Digests = dict[str, list[object]]
 
 
@@ -116,6 +126,13 @@ def test_no_password_is_in_a_notebook_a_report_a_log_or_the_ledger(shop: Shop) -
         content = path.read_bytes()
         assert not [p for p in passwords if p.encode() in content], path
     assert looked > 50
+
+
+@pytest.mark.parametrize("line", README_READS)
+def test_a_command_of_the_readme_that_reads_does_so(shop: Shop, line: str) -> None:
+    done = shop.home.run(*shlex.split(line, comments=True)[1:])
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
 
 
 def test_one_run_for_all_days_gives_the_same_tables_as_a_run_a_day(shop: Shop, undisturbed: Digests) -> None:

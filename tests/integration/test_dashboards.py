@@ -12,24 +12,34 @@ from typing import Any
 
 import pytest
 
+from rainbow import pipeline
 from rainbow.charts import serving
 from rainbow.charts.elements import FRAGMENT_MIME, VEGALITE_MIME
 from rainbow.charts.formats import plain
+from rainbow.checks import Check
+from rainbow.partitions.ledger import Ledger
 from rainbow.reports import render_report
 from rainbow.settings import PROJECT_ROOT, settings
 from tests import serving_rows
+from tests.ledger_rows import Days
 
 NOTEBOOKS = PROJECT_ROOT / "notebooks" / "dashboards"
-NAMES = ("total_sales", "day_of_week", "top_sellers", "top_products_by_category", "payment_methods", "customer_ranking")
+SALES = ("total_sales", "day_of_week", "top_sellers", "top_products_by_category", "payment_methods", "customer_ranking")
+NAMES = pipeline.dashboards()
+VIEWS = {"day_of_week": "day_of_week_with_most_sales", "product_history": "dim_products", "operations": "total_sales"}
 
 
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     with serving_rows.engine(tmp_path_factory.mktemp("clickhouse")) as client, pytest.MonkeyPatch.context() as patch:
         patch.setattr(serving, "client", lambda: client)
-        patch.setenv("RAINBOW_HOME", str(tmp_path_factory.getbasetemp() / "home"))
+        patch.setenv("RAINBOW_HOME", str(tmp_path_factory.mktemp("home")))
         patch.setenv("RAINBOW_CURRENCY", "VND")
         settings.cache_clear()
+        lived = Days(Ledger())
+        days = [serving_rows.LAST_DAY - timedelta(days=n) for n in reversed(range(6))]
+        lived.live(days[:-1], checks=[Check("not_null", "fact_sales", True)])
+        lived.live(days[-1:], checks=[Check("not_null", "fact_sales", True), Check("row_count", "lake/orders", False, "few", "warning", 1)])
         yield client
     settings.cache_clear()
 
@@ -87,7 +97,7 @@ def test_a_notebook_answers_draws_and_shows_its_evidence(shop: Any, tmp_path: Pa
     outputs = _outputs(_run(name, tmp_path, serving_rows.LAST_DAY))
     assert outputs[0][FRAGMENT_MIME] == {
         "kind": "answer",
-        "view": "day_of_week_with_most_sales" if name == "day_of_week" else name,
+        "view": VIEWS.get(name, name),
         "partition_date": "2024-09-06",
         "first_day": "2024-08-01",
         "watermark": "2024-09-06",
@@ -96,7 +106,7 @@ def test_a_notebook_answers_draws_and_shows_its_evidence(shop: Any, tmp_path: Pa
         "currency": "VND",
     }
     assert any(VEGALITE_MIME in output for output in outputs)
-    assert outputs[-1][FRAGMENT_MIME]["kind"] == "table"
+    assert any(output.get(FRAGMENT_MIME, {}).get("kind") == "table" for output in outputs)
 
 
 def test_the_headline_figures_are_the_sums_of_the_views(shop: Any, tmp_path: Path) -> None:
@@ -144,7 +154,7 @@ def test_a_day_without_sales_is_a_zero_not_a_gap(shop: Any, tmp_path: Path) -> N
     assert "−100\xa0%" in _html(outputs, "headline")
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", SALES)
 def test_a_shop_without_sales_has_a_report_that_says_so(empty_shop: Any, tmp_path: Path, name: str) -> None:
     outputs = _outputs(_run(name, tmp_path, serving_rows.LAST_DAY))
     assert outputs[0]["text/plain"].startswith("No sales ")
@@ -194,7 +204,7 @@ def test_a_shop_that_was_never_published_is_told_what_to_do(engine: Any, tmp_pat
         _run("total_sales", tmp_path, serving_rows.LAST_DAY)
 
 
-def test_one_report_of_six_notebooks_stays_small_and_holds_no_name_as_markup(shop: Any, tmp_path: Path) -> None:
+def test_one_report_of_all_notebooks_stays_small_and_holds_no_name_as_markup(shop: Any, tmp_path: Path) -> None:
     notebooks = [_run(name, tmp_path, serving_rows.LAST_DAY) for name in NAMES]
     report = render_report(serving_rows.LAST_DAY, notebooks, [], tmp_path / "sales.html")
     html = report.read_text(encoding="utf-8")
@@ -203,3 +213,41 @@ def test_one_report_of_six_notebooks_stays_small_and_holds_no_name_as_markup(sho
     for name in serving_rows.HOSTILE_NAMES:
         assert not name.startswith("<") or name not in html
     assert "\u202e" not in html
+
+
+def test_the_history_shows_what_changed_of_the_products_on_the_day_and_nothing_later(shop: Any, tmp_path: Path) -> None:
+    outputs = _outputs(_run("product_history", tmp_path, serving_rows.LAST_DAY))
+    # five with another name and price, one that lost its category, one deleted, and twenty sold, of which two are among the five
+    assert (
+        outputs[0]["text/plain"] == "25 products changed on Friday 6 September 2024, 7 of them in more than what they are rated and sold."
+    )
+    chart = next(output[VEGALITE_MIME] for output in outputs if VEGALITE_MIME in output)
+    bars = chart["datasets"]["rows"]
+    assert max(bar["to"] for bar in bars) == "2024-09-07T00:00:00.000Z"
+    assert {bar["role"] for bar in bars} == {"accent", "grey", "teal"}
+    assert "of tomorrow" not in json.dumps(outputs)
+    assert "category\tNhà cửa" not in _html(outputs, "table")
+    assert "Điện thoại - Máy tính bảng" in _html(outputs, "table")
+
+
+def test_a_day_on_which_no_product_changed_says_so(shop: Any, tmp_path: Path) -> None:
+    outputs = _outputs(_run("product_history", tmp_path, date(2024, 8, 10)))
+    assert outputs[0]["text/plain"] == "No product changed on Saturday 10 August 2024."
+    assert not any(VEGALITE_MIME in output for output in outputs)
+
+
+def test_operations_show_the_states_the_checks_and_how_fresh_all_is(shop: Any, tmp_path: Path) -> None:
+    outputs = _outputs(_run("operations", tmp_path, serving_rows.LAST_DAY))
+    assert outputs[0]["text/plain"] == "1 warning on Friday 6 September 2024, and no check failed."
+    grid, durations = (output[VEGALITE_MIME] for output in outputs if VEGALITE_MIME in output)
+    assert {row["state"] for row in grid["datasets"]["rows"]} == {"done"}
+    assert len({row["date"] for row in grid["datasets"]["rows"]}) == 6
+    assert {row["step"] for row in durations["datasets"]["rows"]} == {"extract", "load", "transform", "validate", "publish", "report"}
+    assert "Charts: 7 published tables\t6 Sep 2024\t0\t7 Sep 2024 00:04" in [line for o in outputs for line in o["text/plain"].splitlines()]
+    assert any("row_count\tlake/orders\twarning\t1\tfew" in output["text/plain"] for output in outputs)
+    assert outputs[-1]["text/plain"].startswith("No speed layer runs here")
+
+
+def test_operations_of_days_that_no_run_has_had_say_so(shop: Any, tmp_path: Path) -> None:
+    outputs = _outputs(_run("operations", tmp_path, date(2024, 8, 5)))
+    assert outputs[0]["text/plain"] == "No run of Monday 5 August 2024 is in the ledger."

@@ -12,6 +12,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -34,10 +35,18 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], An
         server = subprocess.Popen(command, cwd=PROJECT_ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         try:
             url = _url(runtime, server, home / "log")
-            yield lambda path: json.load(urllib.request.urlopen(f"{url}api/{path}{'&' if '?' in path else '?'}token=lab", timeout=30))
+            yield lambda path: _first_page(url) if path == "start" else _asked(url, path)
         finally:
             server.terminate()
             server.wait(30)
+
+
+def _asked(url: str, path: str) -> Any:
+    return json.load(urllib.request.urlopen(f"{url}api/{path}{'&' if '?' in path else '?'}token=lab", timeout=30))
+
+
+def _first_page(url: str) -> str:
+    return urlsplit(urllib.request.urlopen(f"{url}?token=lab", timeout=30).geturl()).path
 
 
 def _url(runtime: Path, server: subprocess.Popen[bytes], log: Path) -> str:
@@ -67,6 +76,10 @@ def test_a_notebook_opens(lab: Callable[[str], Any]) -> None:
 
 def test_a_text_file_opens(lab: Callable[[str], Any]) -> None:
     assert "extract" in lab("contents/pipeline.yaml?type=file&format=text")["content"]
+
+
+def test_it_begins_with_the_start_page(lab: Callable[[str], Any]) -> None:
+    assert lab("start") == "/lab/tree/notebooks/start.ipynb"
 
 
 def test_make_lab_uses_this_configuration() -> None:

@@ -23,11 +23,28 @@
     mode: "vega-lite", renderer: "svg", actions: false, ast: true,
     config: JSON.parse(configuration.textContent), tooltip: { theme: "custom" },
   };
+  const chosen = "span_utcyearmonthdate_date";
+  // days that are chosen in one chart are chosen in the others that show days
+  function link(views) {
+    const linked = views.filter((view) => { try { view.signal(chosen); return true; } catch { return false; } });
+    let busy = false;
+    for (const view of linked) {
+      view.addSignalListener(chosen, async (name, days) => {
+        if (busy) return;
+        busy = true;
+        for (const other of linked.filter((one) => one !== view)) {
+          await other.signal("span_x", days ? days.map(other.scale("x")) : [0, 0]).runAsync();
+        }
+        busy = false;
+      });
+    }
+  }
   async function draw(within) {
+    const views = [];
     for (const figure of within.querySelectorAll("figure[data-chart]")) {
       const canvas = figure.querySelector(".rw-canvas");
       try {
-        await vegaEmbed(canvas, JSON.parse(figure.querySelector("script").textContent), options);
+        views.push((await vegaEmbed(canvas, JSON.parse(figure.querySelector("script").textContent), options)).view);
         // the canvas has the words for it; the single marks would only be noise
         canvas.querySelector("svg").setAttribute("aria-hidden", "true");
         figure.dataset.drawn = "yes";
@@ -37,6 +54,7 @@
         console.error(error);
       }
     }
+    link(views);
   }
   window.rainbowDraw = draw;
   draw(document).then(() => { root.dataset.charts = "done"; });
