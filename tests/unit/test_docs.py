@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import typer
 
-from rainbow.cli import api, data, partitions, runs, schedule, stack
+from rainbow.cli import api, data, partitions, reconcile, runs, schedule, stack
 from rainbow.settings import PROJECT_ROOT, Settings
 
 README = (PROJECT_ROOT / "README.md").read_text(encoding="utf-8")
@@ -24,7 +24,7 @@ TARGETS = re.findall(r"^([a-z]+):.*## ", (PROJECT_ROOT / "Makefile").read_text(e
 
 def commands() -> dict[str, Any]:
     app = typer.Typer()
-    for module in (stack, data, runs, partitions, schedule, api):
+    for module in (stack, data, runs, partitions, schedule, api, reconcile):
         module.add_to(app)
     return dict(typer.main.get_group(app).commands)
 
