@@ -18,9 +18,9 @@ The keys of rows that differ between PostgreSQL and the mirror are named, and
 which command repairs them. Exit code 1 when something differs.
 
 \b
-  rainbow reconcile                        all days
-  rainbow reconcile 2017-11-23             one day
-  rainbow reconcile 2017-11-23 2017-12-29  a range
+  rainbow reconcile                         all days
+  rainbow reconcile 2017-11-23              one day
+  rainbow reconcile 2017-11-23 2017-12-29   a range
   rainbow reconcile --day 2017-11-23 --repair
   rainbow reconcile --json
 """
