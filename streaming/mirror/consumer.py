@@ -413,6 +413,8 @@ class Writer:
                 tables.prepare()
                 self._snapshots.load(client)
                 self._truncations.look_up(client, tables)
+                # a mirror that was killed between a note and the views that follow from it
+                serve_views(client)
                 self._client, self._tables = client, tables
             return self._client, self._tables
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
+from rainbow.olap.serving import serve
 from streaming.progress import Offsets
 
 if TYPE_CHECKING:
@@ -108,10 +109,6 @@ def serve_views(client: Client) -> None:
 
     Views that ClickHouse refuses to make do not stop the mirror: that is said, and tried again after some seconds.
     """
-    try:
-        from rainbow.olap.serving import serve
-    except ImportError:
-        return
     try:
         serve(client)
     except ClickHouseError as error:

@@ -47,6 +47,8 @@ def serve(clickhouse: Client) -> dict[str, Form]:
         clickhouse.command("create database if not exists serving")
     forms = _forms(there["batch"], txid if there["mirror"].keys() >= _MIRRORED else None)
     texts = {view: statement(view, form, mark, dimensions=_has_dimensions(there["batch"])) for view, (form, mark) in forms.items()}
+    # the dimensions are as published: the mirror has no versions of its own from before it began
+    texts |= {name: f"select * from batch.{name}" for name in DIMENSIONS if name in there["batch"]}
     texts["watermark"] = (FOLDER / "watermark.sql").read_text()
     for name, text in texts.items():
         version = hashlib.sha256((text + there["batch columns"].get(name, "")).encode()).hexdigest()[:16]
