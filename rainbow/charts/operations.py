@@ -17,11 +17,13 @@ from rainbow.charts.elements import Chart, Column, Figure, Fragment, answer, emp
 from rainbow.charts.serving import Scope
 from rainbow.charts.shapes import ACCENT, BASE, GREY, PROVISIONAL, PURPLE, TEAL, VERMILLION, YELLOW
 from rainbow.checks import Check
+from rainbow.errors import RainbowError
 from rainbow.partitions.assets import REPORT, STEPS
 from rainbow.partitions.catalogue import groups_of_assets
 from rainbow.partitions.dates import PartitionRange
 from rainbow.partitions.ledger import Ledger, StepRun
 from rainbow.partitions.state import Key, State, Status, of_partition, states
+from rainbow.source.tables import TABLES
 
 DAYS = 28
 MOST_CHECKS = 15
@@ -158,8 +160,18 @@ class Operations:
         return table(shown, columns, caption=f"Checks on {formats.short_date(self.scope.partition_date)}", currency="", summary=summary)
 
     def speed_layer(self) -> Fragment:
-        """How far the mirror is behind, and what reconcile found; one line where there is no speed layer."""
-        return empty("No speed layer runs here: every figure comes from the batch, complete to the day above.")
+        """How far the mirror is, by table, and the slot that capture reads; one line where there is no speed layer."""
+        mirrored = _mirrored()
+        if not mirrored:
+            return empty("No speed layer runs here: every figure comes from the batch, complete to the day above.")
+        columns = [Column("table", "Table"), Column("rows", "Rows", "number"), Column("newest", "Newest change, UTC")]
+        lag = _slot_lag()
+        slot = (
+            f"; {formats.exact(lag)} bytes of PostgreSQL's log not captured yet"
+            if lag is not None
+            else "; PostgreSQL has no slot that captures"
+        )
+        return table(mirrored, columns, caption=f"The mirror{slot}", currency="")
 
     def _failed(self) -> list[Check]:
         return [check for check in self.checks if check.stops]
@@ -246,3 +258,30 @@ def _moment(moment: datetime) -> str:
 
 def _counted(count: int, one: str) -> str:
     return f"{formats.exact(count)} {one}{'' if count == 1 else 's'}"
+
+
+def _mirrored() -> list[serving.Row]:
+    """Each table of the mirror: how many rows it holds and when its newest change was committed; none where there is no mirror."""
+    client = serving.client()
+    if client.query("exists table mirror._snapshots").result_rows != [(1,)]:
+        return []
+    each = " union all ".join(
+        f"select '{one.name}' as name, count() as rows, formatDateTime(maxOrNull(_committed_at), '%F %T', 'UTC') as newest "
+        f"from mirror.{one.name} final where not _deleted"
+        for one in TABLES
+    )
+    return [{"table": name, "rows": rows, "newest": newest} for name, rows, newest in client.query(f"{each} order by name").result_rows]
+
+
+def _slot_lag() -> int | None:
+    """Bytes of the log that capture has not confirmed; None without a slot, or where PostgreSQL does not answer."""
+    from rainbow.source.connection import connect
+
+    try:
+        with connect(autocommit=True) as connection:
+            row = connection.execute(
+                "select (pg_current_wal_lsn() - confirmed_flush_lsn)::bigint from pg_replication_slots where slot_name = 'rainbow'"
+            ).fetchone()
+    except RainbowError:
+        return None
+    return max(int(row[0]), 0) if row and row[0] is not None else None
