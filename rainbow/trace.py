@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-import pyarrow.parquet as pq
+from pyarrow.dataset import dataset
 
 from rainbow.errors import RainbowError
 from rainbow.lake.files import Lake
@@ -271,7 +271,7 @@ def _paths(lake: Lake, table: str, day: date) -> list[str]:
 def _lake_files(day: date) -> dict[str, int]:
     lake = Lake()
     paths = [path for table in ("orders", "orderdetails") for path in lake.partition(table, day)]
-    return {path: pq.read_metadata(lake.full(path), filesystem=lake.fs).num_rows for path in paths}
+    return {path: dataset(lake.full(path), filesystem=lake.fs, format="parquet").count_rows() for path in paths}
 
 
 def _notebooks(day: date) -> list[Path]:
