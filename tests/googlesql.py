@@ -84,8 +84,8 @@ class Analyzer:
         from zetasql import types
         from zetasql.core.exceptions import ServerError
 
-        # a parameter of the project's statements is a list of keys, or else of days
-        text = re.sub(r"@(\w+)", lambda found: "[1]" if found[1] in ("orders", "orderdetails") else "[date '2024-09-01']", sql)
+        # a parameter of the project's statements is a list of ids, by its name, or else of days
+        text = re.sub(r"@(\w+)", lambda found: "[1]" if found[1].endswith("_ids") else "[date '2024-09-01']", sql)
         request = types.AnalyzeRequest(options=self._options, registered_catalog_id=self._catalog, sql_statement=text)
         try:
             answer: bytes = _service().wasm_client._call_grpc_method("ZetaSqlLocalService_Analyze", request.to_proto().SerializeToString())

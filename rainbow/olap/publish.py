@@ -165,8 +165,8 @@ def changed_days(warehouse: bigquery.Client, watermark: Watermark) -> tuple[date
         return ()
     found = rows(
         warehouse,
-        "select distinct extract(date from ordered_at) as day from warehouse.fact_sales where order_id in unnest(@orders) or order_detail_id in unnest(@orderdetails)",
-        [ArrayQueryParameter(table, "INT64", listed) for table, listed in keys.items()],
+        "select distinct extract(date from ordered_at) as day from warehouse.fact_sales where order_id in unnest(@orders_ids) or order_detail_id in unnest(@orderdetails_ids)",
+        [ArrayQueryParameter(f"{table}_ids", "INT64", listed) for table, listed in keys.items()],
     )
     return tuple(sorted(row.day for row in found))
 
