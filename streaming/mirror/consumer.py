@@ -319,6 +319,8 @@ _OPTIONS = {
     "fetch.message.max.bytes": 128 << 10,
     "fetch.max.bytes": 1 << 20,
     "fetch.wait.max.ms": 50,
+    # a second by default, for which a full queue would stand still once it is emptied
+    "fetch.queue.backoff.ms": 5,
     "topic.metadata.refresh.interval.ms": 10_000,
     "enable.auto.offset.store": False,
 }
