@@ -254,8 +254,7 @@ def _changed_since(connection: psycopg.Connection[Any]) -> _Batch:
     last, latest = manifests.newest(lake), manifests.latest_partition(lake)
     if last is None or latest is None:
         return _Batch()
-    first = min(date.fromisoformat(name[17:27]) for name in manifests.names(lake))
-    first = min(first, *(manifests.read(lake, name).first for name in manifests.names(lake)[:1]))
+    first = min(manifests.read(lake, name).first for name in manifests.names(lake))
     _, end, open_then = last.snapshot.split(":")
     batch, gone, end_of_day = _Batch(first), {}, sql.Literal(start_of_next(latest))
     for table in TABLES:

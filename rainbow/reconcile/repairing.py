@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from psycopg import sql
 
+from rainbow.olap.mirror_tables import OWN_COLUMNS
 from rainbow.reconcile.comparing import Reconciled, differing_keys
 from rainbow.source.connection import connect
 from rainbow.source.tables import BY_NAME, Table
@@ -19,8 +20,6 @@ from rainbow.source.tables import BY_NAME, Table
 if TYPE_CHECKING:
     import psycopg
     from clickhouse_connect.driver.client import Client
-
-_OWN = ("_lsn", "_deleted", "_txid", "_committed_at", "_snapshot")
 
 
 def repair(found: Reconciled) -> dict[str, int]:
@@ -49,7 +48,7 @@ def _repair(client: Client, connection: psycopg.Connection[Any], table: Table, k
         ),
         [list(keys)],
     ).fetchall()
-    names = [*table.column_names, *_OWN]
+    names = [*table.column_names, *OWN_COLUMNS]
     if rows:
         client.insert(f"mirror.{table.name}", rows, column_names=names)
     connection.commit()

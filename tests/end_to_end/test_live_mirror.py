@@ -10,14 +10,9 @@ from typing import Any
 import psycopg
 import pytest
 
-from rainbow.olap.client import connect as connect_clickhouse
 from rainbow.settings import PROJECT_ROOT, Settings
-from rainbow.source.connection import connect
-from rainbow.source.schema import create_schema, drop_schema
 from rainbow.source.tables import TABLES
-from tests.integration.change_events import forget_topics
-from tests.integration.orders_api import fill
-from tests.integration.test_debezium import forget_slots
+from tests.integration.unfollowed_shop import unfollowed_shop
 
 pytestmark = pytest.mark.services
 
@@ -27,21 +22,8 @@ ORDERS = 5
 @pytest.fixture
 def shop(stream_stack: Settings) -> Iterator[psycopg.Connection[Any]]:
     """A shop whose changes nobody has followed yet."""
-    forget_topics()
-    with connect_clickhouse() as client:
-        for database in ("batch", "mirror", "serving"):
-            client.command(f"drop database if exists {database} sync")
-    with connect(autocommit=True) as connection:
-        forget_slots(connection)
-        with connection.transaction():
-            drop_schema(connection)
-            create_schema(connection)
-        fill(connection)
+    with unfollowed_shop() as connection:
         yield connection
-        forget_slots(connection)
-        connection.execute("drop publication if exists rainbow")
-        with connection.transaction():
-            drop_schema(connection)
 
 
 def test_the_notebook_sells_sees_and_proves(shop: psycopg.Connection[Any], tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,16 +14,14 @@ import pytest
 
 from rainbow.olap.client import connect as connect_clickhouse
 from rainbow.settings import Settings
-from rainbow.source.connection import connect
-from rainbow.source.schema import create_schema, drop_schema
 from rainbow.source.tables import TABLES
 from streaming import topics
 from streaming.capture.run import Capture
 from streaming.progress import wait_until_caught_up
 from tests import debezium
 from tests.integration.change_events import forget_topics, send
-from tests.integration.orders_api import fill
 from tests.integration.test_mirror import mirroring, wait_until_read
+from tests.integration.unfollowed_shop import unfollowed_shop, wait_until
 
 Connection = psycopg.Connection[Any]
 
@@ -35,40 +32,9 @@ END = "the history's end"
 
 @pytest.fixture
 def shop(stream_stack: Settings) -> Iterator[Connection]:
-    """A shop with rows that nobody follows yet; Kafka has no topics of it and ClickHouse no mirror."""
-    forget_topics()
-    with connect(autocommit=True) as connection:
-        forget_slots(connection)
-        with connection.transaction():
-            drop_schema(connection)
-            create_schema(connection)
-        fill(connection)
+    """A shop with rows that nobody follows yet."""
+    with unfollowed_shop() as connection:
         yield connection
-        forget_slots(connection)
-        connection.execute("drop publication if exists rainbow")
-        with connection.transaction():
-            drop_schema(connection)
-
-
-def forget_slots(connection: Connection) -> None:
-    connection.execute("select pg_terminate_backend(active_pid) from pg_replication_slots where active_pid is not null")
-    for (name,) in connection.execute("select slot_name from pg_replication_slots").fetchall():
-        wait_until(lambda name=name: dropped(connection, name))
-
-
-def dropped(connection: Connection, slot: str) -> bool:
-    try:
-        connection.execute("select pg_drop_replication_slot(%s)", [slot])
-    except psycopg.errors.ObjectInUse:
-        return False
-    return True
-
-
-def wait_until(holds: Any, seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
 
 
 @contextmanager
@@ -153,13 +119,9 @@ def test_the_mirror_of_debezium_s_events_is_the_mirror_of_ours(shop: Connection,
         theirs = versions(client)
     for relation, expected in ours.items():
         assert theirs[relation] == expected, relation
-    assert {table: sum(not row_is_deleted(ours, row) for row in ours[table]) for table in rows} == rows
-    assert len(ours["products_history"]) > len(ours["products"])
-
-
-def row_is_deleted(_found: Any, row: tuple[Any, ...]) -> bool:
     # the columns stand in the order of their names: the first is _deleted
-    return bool(row[0])
+    assert {table: sum(not row[0] for row in ours[table]) for table in rows} == rows
+    assert len(ours["products_history"]) > len(ours["products"])
 
 
 def test_the_connector_follows_the_declared_tables() -> None:
