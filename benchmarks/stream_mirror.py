@@ -78,7 +78,7 @@ def raw_inserting(told: list[Any]) -> dict[str, float]:
     from rainbow.olap.client import connect
     from rainbow.source.tables import TABLES
     from streaming.mirror.applying import to_arrow
-    from streaming.mirror.consumer import Batch
+    from streaming.mirror.batch import Batch
     from streaming.mirror.tables import Tables
     from streaming.topics import table_of
 
