@@ -38,11 +38,6 @@ def last_error() -> BaseException | None:
     return _context.error
 
 
-def current_run() -> str | None:
-    """The run that is under way in this process."""
-    return _context.run
-
-
 @contextmanager
 def step_of_run(step: str, partitions: PartitionRange) -> Iterator[str]:
     """A step of the current run, or of one begun and ended here; noted in the ledger from its beginning. Gives the run's name."""

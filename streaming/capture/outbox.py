@@ -7,7 +7,6 @@ about once a second (``drain``); it is a matter of milliseconds.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -117,15 +116,6 @@ class Outbox:
         elif error.code() == KafkaError._ALL_BROKERS_DOWN and not self._away:
             self._away = True
             self._warn("no broker answers; events wait until one does")
-
-
-def settled(outbox: Outbox, seconds: float) -> bool:
-    """Whether all is acknowledged within some seconds."""
-    until = time.monotonic() + seconds
-    while outbox.pending and time.monotonic() < until:
-        outbox.producer.poll(0.05)
-    outbox.look()
-    return not outbox.pending
 
 
 def _nothing() -> None:

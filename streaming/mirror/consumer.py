@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, wait
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
@@ -25,9 +25,6 @@ from streaming.mirror.batch import Batch, Partition
 from streaming.mirror.metrics import Metrics
 from streaming.mirror.writer import FIRST_PAUSE, LAST_PAUSE, PASSING, Writer
 from streaming.progress import Offsets
-
-if TYPE_CHECKING:
-    pass
 
 log = logging.getLogger("rainbow.mirror")
 
