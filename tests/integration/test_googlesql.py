@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from datetime import date
 from typing import Any, NamedTuple
 
 import orjson
@@ -14,10 +15,13 @@ import psycopg
 import pytest
 from google.cloud import bigquery
 
+from rainbow import trace
 from rainbow.demo import DAYS, totals_published
 from rainbow.lake.extract import extract
 from rainbow.lake.files import Lake
 from rainbow.olap.publish import publish
+from rainbow.partitions.dates import PartitionRange
+from rainbow.reconcile import comparing
 from rainbow.source.tables import TABLES
 from rainbow.warehouse import dbt, project
 from rainbow.warehouse import load as loading
@@ -91,6 +95,24 @@ def refusals(analyzer: Analyzer, listed: dict[str, str]) -> dict[str, str]:
 def test_bigquery_takes_every_model_and_every_test(analyzer: Analyzer, statements: tuple[project.Statement, ...]) -> None:
     assert {s.kind for s in statements} == {"model", "test"}
     assert refusals(analyzer, {s.name: s.sql for s in statements}) == {}
+
+
+def test_bigquery_takes_what_trace_and_reconcile_ask(analyzer: Analyzer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The statements themselves, at the moment of sending, whatever they would have been answered."""
+    sent: list[str] = []
+    monkeypatch.setattr("rainbow.warehouse.sql.rows", lambda client, sql, parameters=(): sent.append(sql) or [])
+    day = date(2024, 9, 1)
+    for ask in (
+        trace._in_raw(day),
+        trace._FACT.format(day=f"date '{day}'"),
+        *(trace._of_view(v, "warehouse", day)[2] for v in trace.TRACED),
+    ):
+        sent.append(ask)
+    for partitions in (None, PartitionRange(day, day)):
+        comparing._of_raw(partitions)
+        comparing._of_fact(partitions)
+    assert len(sent) == 2 + len(trace.TRACED) + 2 * (len(TABLES) + 1)
+    assert refusals(analyzer, {sql: sql for sql in sent}) == {}
 
 
 def test_each_model_gives_the_columns_that_are_declared(analyzer: Analyzer, statements: tuple[project.Statement, ...]) -> None:
