@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date, timedelta
 
+from rainbow import interrupts
 from rainbow.lake import manifest as manifests
 from rainbow.lake.files import Lake
 from rainbow.partitions import openlineage
@@ -44,6 +45,7 @@ def step_of_run(step: str, partitions: PartitionRange) -> Iterator[str]:
     ledger = Ledger()
     if _context.run is not None:
         try:
+            interrupts.check()
             with openlineage.of_step(_context.run, step, partitions), ledger.step(_context.run, step, partitions):
                 yield _context.run
         except BaseException as error:

@@ -11,7 +11,7 @@ from typing import NoReturn
 
 import typer
 
-from rainbow import terminal
+from rainbow import interrupts, terminal
 from rainbow.errors import RainbowError
 
 INTERRUPTED = 130
@@ -33,6 +33,7 @@ def main() -> None:
     """Run the command line: a RainbowError is one line on stderr and exit 1, Ctrl-C is exit 130."""
     # a command lives for seconds: looking for garbage among the many small things that it makes costs up to a third of that
     gc.set_threshold(100_000, 10, 10)
+    interrupts.install()
     add_commands(app)
     _leave(_run())
 

@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from rainbow import terminal
+from rainbow import interrupts, terminal
 from rainbow.cli.runs import Quiet
 
 _SCHEDULE_HELP = """
@@ -101,9 +101,9 @@ def _ended_by_signals() -> Iterator[_End]:
     systemd stops a service."""
     end = _End()
 
-    def ask(number: int, _frame: FrameType | None) -> None:
+    def ask(number: int, frame: FrameType | None) -> None:
         end.by = number
-        raise KeyboardInterrupt
+        interrupts.ask(number, frame)
 
     before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

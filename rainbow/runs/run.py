@@ -12,7 +12,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from rainbow import pipeline
+from rainbow import interrupts, pipeline
 from rainbow.batch.context import ended_with, last_error, within
 from rainbow.batch.report import render_failed
 from rainbow.checks import Check
@@ -53,6 +53,7 @@ def run_partitions(partitions: PartitionRange, *, steps: Sequence[str] = STEPS, 
         try:
             with within(run):
                 _build(partitions, steps, on_step)
+                interrupts.check()
         except BaseException as error:
             cause = last_error() or error
             # dashboards are no step of their own: what fails outside of steps is one of them
