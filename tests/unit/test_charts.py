@@ -12,8 +12,7 @@ import vl_convert
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rainbow.charts import formats, shapes, theme
-from rainbow.charts.dashboards import DayOfWeek, Ranking, TopProducts, TotalSales
+from rainbow.charts import DayOfWeek, Ranking, TopProducts, TotalSales, formats, shapes, theme
 from rainbow.charts.elements import FRAGMENT_MIME, VEGALITE_MIME, Chart, Column, Row, table
 from rainbow.charts.serving import Scope
 
