@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import Literal, NamedTuple
 
@@ -100,33 +100,8 @@ def _status(
         return Status(trouble[0], (trouble[1],), newest)
     if newest is None:
         return _MISSING
-    if _is_done(asset, day, ended, newest, versions, history, found, late):
-        return Status("done", (), newest)
-    reasons = list(_reasons(asset, day, ended, newest, versions, history, found, late))
-    return Status("stale", tuple(reasons), newest)
-
-
-def _is_done(
-    asset: Asset,
-    day: date,
-    ended: datetime,
-    newest: Newest,
-    versions: Mapping[str, str],
-    history: Mapping[str, CumulativeVersion],
-    found: Mapping[Key, Status],
-    late: Mapping[Key, int],
-) -> bool:
-    """Whether there is no reason for another state; most of the years' partitions are done, so this is asked before all else."""
-    if newest.code_version != asset.code_version or newest.made < ended or (late and (asset.name, day) in late):
-        return False
-    for up in asset.upstream:
-        now = history[up].version if asset.cumulative else versions.get(up)
-        if now is not None and newest.inputs.get(up) != now:
-            return False
-        above = found.get((up, day))
-        if above is not None and above.state in ("stale", "failed"):
-            return False
-    return True
+    reasons = _reasons(asset, day, ended, newest, versions, history, found, late)
+    return Status("stale", tuple(reasons), newest) if reasons else Status("done", (), newest)
 
 
 def _reasons(
@@ -138,20 +113,24 @@ def _reasons(
     history: Mapping[str, CumulativeVersion],
     found: Mapping[Key, Status],
     late: Mapping[Key, int],
-) -> Iterator[str]:
+) -> list[str]:
+    """Why what was made is to be made anew; nothing for what is done, as most of the years' partitions are."""
+    reasons = []
     if newest.code_version != asset.code_version:
-        yield "code changed"
+        reasons.append("code changed")
     if newest.made < ended:
-        yield "made before the day had ended"
-    if count := late.get((asset.name, day)):
-        yield f"{count:,} late rows in the source" if count > 1 else "1 late row in the source"
+        reasons.append("made before the day had ended")
+    if late and (count := late.get((asset.name, day))):
+        reasons.append(f"{count:,} late rows in the source" if count > 1 else "1 late row in the source")
     for up in asset.upstream:
         now = history[up].version if asset.cumulative else versions.get(up)
-        before = newest.inputs.get(up)
-        if now is not None and before != now:
-            yield f"upstream data changed: {up}"
-        elif (above := found.get((up, day))) and above.state in ("stale", "failed"):
-            yield f"upstream {above.state}: {up}"
+        if now is not None and newest.inputs.get(up) != now:
+            reasons.append(f"upstream data changed: {up}")
+            continue
+        above = found.get((up, day))
+        if above is not None and above.state in ("stale", "failed"):
+            reasons.append(f"upstream {above.state}: {up}")
+    return reasons
 
 
 def _troubled(
