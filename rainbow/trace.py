@@ -1,7 +1,8 @@
 """Trace: where a day's figures come from, place by place, from the source to what a chart shows.
 
 At each place the same is asked, how many orders and lines the day has and what they come to, with a query that anyone can send
-again (`rainbow query`). What differs from the place before is named. Nothing is written.
+again (`rainbow query`). What differs from the place before is named, and whether the unified view takes the day from the batch or
+from the mirror. Nothing is written.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ from rainbow.errors import RainbowError
 from rainbow.lake.files import Lake
 from rainbow.lake.read import connect as connect_duckdb
 from rainbow.lake.read import scan
+from rainbow.olap.client import connect as connect_clickhouse
 from rainbow.olap.published import OVER_ALL_DAYS, VIEWS
+from rainbow.olap.serving.sides import Side, Sides, sides
 from rainbow.query import Store, query
 from rainbow.settings import settings
 from rainbow.source.tables import BY_NAME
@@ -128,7 +131,7 @@ class Trace:
     """The places of a view's day in the order that figures pass them; the last is what charts read.
 
     ``lake_files`` are those of the day's partition with how many versions of orders and lines each holds; ``notebooks`` are the
-    executed ones of the partition, the oldest first.
+    executed ones of the partition, the oldest first; ``sides`` says where the unified view takes its days from, None if it cannot be asked.
     """
 
     view: str
@@ -136,6 +139,12 @@ class Trace:
     places: Sequence[Place]
     lake_files: Mapping[str, int]
     notebooks: Sequence[Path]
+    sides: Sides | None = None
+
+    @property
+    def side(self) -> Side | None:
+        """Where the unified view takes the day from."""
+        return self.sides.of(self.day) if self.sides else None
 
     @property
     def first_difference(self) -> tuple[Place, Place] | None:
@@ -148,6 +157,7 @@ class Trace:
         found = {
             "view": self.view,
             "day": self.day,
+            "side": self.side,
             "places": [asdict(place) for place in self.places],
             "first_difference": [place.name for place in self.first_difference] if self.first_difference else None,
             "lake_files": self.lake_files,
@@ -172,12 +182,24 @@ def trace(day: date, views: Sequence[str] = ("total_sales",)) -> list[Trace]:
         ("raw", "warehouse", _in_raw(day)),
         ("fact_sales", "warehouse", _FACT.format(day=f"date '{day}'")),
     ]
-    with ThreadPoolExecutor(len(shared) + len(_STORES)) as pool:
+    with ThreadPoolExecutor(len(shared) + len(_STORES) + 1) as pool:
         common = [pool.submit(_ask, *asked, day) for asked in shared]
         own = [pool.submit(_ask_views, views, database, day) for database in _STORES]
+        taken = pool.submit(_sides, views)
         before, after = [one.result() for one in common], [one.result() for one in own]
     files, notebooks = _lake_files(day), _notebooks(day)
-    return [Trace(view, day, [*before, *(places[view] for places in after)], files, notebooks) for view in views]
+    return [Trace(view, day, [*before, *(places[view] for places in after)], files, notebooks, taken.result().get(view)) for view in views]
+
+
+def _sides(views: Sequence[str]) -> dict[str, Sides]:
+    """Where each view's days come from; empty when ClickHouse cannot be asked."""
+    from clickhouse_connect.driver.exceptions import ClickHouseError
+
+    try:
+        with connect_clickhouse() as client:
+            return sides(client, views)
+    except (RainbowError, ClickHouseError):
+        return {}
 
 
 def _ask_views(views: Sequence[str], database: str, day: date) -> dict[str, Place]:

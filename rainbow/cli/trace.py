@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 _HELP = """
 Follow a day's figures from the source to the chart: how many orders and lines
-each place has, what they come to, and the first place that differs; exit 1 if
-one does.
+each place has, what they come to, the first place that differs, and whether
+the day is from the batch or from the mirror; exit 1 if two places differ.
 
 The view is one of those that charts read: total_sales, top_sellers, ...
 \b
@@ -80,6 +80,8 @@ def _show(found: Trace, *, with_sql: bool) -> None:
         console.print(f"\n{other.name} is the first that differs from the place before it, {one.name}.", style="red")
     elif before:
         console.print("\nEvery place says the same.", style="green")
+    if found.side:
+        console.print(f"serving.{found.view} takes the day from the {found.side}.", markup=False, style="default")
     for title, names in (
         ("lake files", [f"{path}  {rows:,} versions" for path, rows in found.lake_files.items()]),
         ("notebooks", found.notebooks),

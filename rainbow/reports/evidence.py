@@ -1,10 +1,12 @@
-"""The evidence page of a partition: for each of its views, what every place says of the day, the queries, the files and the notebooks.
+"""The evidence page of a partition: for each of its views, what every place says of the day and whether it is from the batch or from the
+mirror, the queries, the files and the notebooks.
 
 The caller brings what was found (``rainbow.trace``); the headline figures of the report lead here.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import date
 from itertools import groupby
@@ -16,6 +18,7 @@ from rainbow.reports.files import link, write_atomically
 from rainbow.reports.rendering import render
 
 if TYPE_CHECKING:
+    from rainbow.olap.serving.sides import Sides
     from rainbow.trace import Trace
 
 PAGE = "evidence.html"
@@ -37,11 +40,13 @@ def render_evidence(
     day: date, traces: Sequence[Trace], days: Sequence[Mapping[str, Any]], watermark: date | None, currency: str, destination: Path
 ) -> Path:
     """Write the page; ``days`` has the figures of each day with sales up to this one, as ``serving.total_sales`` has them, in order."""
+    sides = next((one.sides for one in traces if one.view == "total_sales"), None)
     html = render(
         "evidence.html.jinja",
         day=day,
         traces=[_shown(one) for one in traces],
-        periods=_periods(days, destination),
+        periods=_periods(days, sides, destination),
+        side=sides.of(day) if sides else None,
         watermark=watermark,
         currency=currency,
         columns=COLUMNS,
@@ -60,22 +65,29 @@ def _shown(trace: Trace) -> dict[str, Any]:
         cells = [(_text(name, (place.figures or {}).get(name)), name in differing) for name in COLUMNS]
         rows.append({"place": place, "cells": cells})
         before = place if place.figures is not None else before
-    return {"view": trace.view, "rows": rows, "first_difference": trace.first_difference}
+    return {"view": trace.view, "rows": rows, "side": trace.side, "first_difference": trace.first_difference}
 
 
-def _periods(days: Sequence[Mapping[str, Any]], destination: Path) -> list[dict[str, Any]]:
+def _periods(days: Sequence[Mapping[str, Any]], sides: Sides | None, destination: Path) -> list[dict[str, Any]]:
     """What the days so far add up from: the newest ones, each with its own evidence, and the months before."""
     earlier, newest = days[:-DAYS], days[-DAYS:]
     found = [
-        {"label": f"{month:%B %Y}", "link": "", "cells": _sums(list(rows))}
+        {"label": f"{month:%B %Y}", "link": "", **_summed(list(rows), sides)}
         for month, rows in groupby(earlier, key=lambda row: row["sales_date"].replace(day=1))
     ]
     for row in newest:
         page = destination.parent.parent / row["sales_date"].isoformat() / PAGE
         there = page == destination or page.exists()
         label = formats.short_date(row["sales_date"])
-        found.append({"label": label, "link": link(page, destination) + "#total_sales" if there else "", "cells": _sums([row])})
-    return [*found, {"label": "All days", "link": "", "cells": _sums(days)}]
+        found.append({"label": label, "link": link(page, destination) + "#total_sales" if there else "", **_summed([row], sides)})
+    return [*found, {"label": "All days", "link": "", **_summed(days, sides)}]
+
+
+def _summed(rows: Sequence[Mapping[str, Any]], sides: Sides | None) -> dict[str, Any]:
+    """The days' sums, and how many of them are from the batch and from the mirror; of one day, which."""
+    taken = Counter(side for row in rows if sides and (side := sides.of(row["sales_date"])))
+    counted = ", ".join(f"{count} {name}" for name, count in sorted(taken.items()))
+    return {"side": counted if len(rows) > 1 else "".join(taken), "cells": _sums(rows)}
 
 
 def _sums(rows: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -120,6 +120,7 @@ def test_the_command_says_it_in_a_table_and_by_its_exit(traced: Any) -> None:
         module.add_to(command_line)
     same = CliRunner().invoke(command_line, ["trace", "total_sales", "--day", str(DAY_2)])
     assert (same.exit_code, "Every place says the same." in same.output) == (0, True), same.output
+    assert "serving.total_sales takes the day from the batch." in same.output
     differing = CliRunner().invoke(command_line, ["trace", "total_sales", "--day", str(DAY_1), "--sql"])
     assert differing.exit_code == 1
     assert "lake is the first that differs from the place before it, source." in differing.output
@@ -135,9 +136,10 @@ def test_the_evidence_page_shows_the_places_and_the_days_that_add_up(traced: Any
     ]
     page = render_evidence(DAY_2, trace(DAY_2, TRACED), rows, DAY_2, "USD", tmp_path / str(DAY_2) / "evidence.html")
     text = page.read_text(encoding="utf-8")
-    assert text.count("Every place says the same") == len(TRACED)
+    assert text.count("Every place says the same") == text.count("takes the day from the batch.") == len(TRACED)
     days_shown = re.findall(r'<th scope="row" class="rw-text">(?:<a [^>]*>)?([^<]*)', text.split('id="to_date"')[1])
     assert days_shown[-1] == "All days"
+    assert f"{len(rows)} batch" in text.split("<tfoot>")[1]
     assert len(days_shown) < 31 + 4
     assert f"{Decimal('3.50') * 42:,.2f}" in text
     assert "<script>" not in text.split("</main>")[0].split("<main")[1]

@@ -1,0 +1,59 @@
+"""Which side each day of a unified view comes from, the batch view or the mirror; as the view's own text decides it when it is read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date
+from typing import TYPE_CHECKING, Literal
+
+from rainbow.olap.serving import _MIRRORED, Form, _forms, _mirrored_from, _there, statement
+
+if TYPE_CHECKING:
+    from clickhouse_connect.driver.client import Client
+
+Side = Literal["batch", "mirror"]
+
+# the constant of a view's text that has the days which the batch has not all of
+_TOUCHED = " as touched"
+
+
+@dataclass(frozen=True)
+class Sides:
+    """The sides of a view's days: the batch has those from ``first`` to ``last``, but for ``touched``, which something beyond the
+    watermark has changed. ``first`` and ``last`` are None where there is no mirror, or nothing of the batch is used.
+    """
+
+    form: Form
+    first: date | None = None
+    last: date | None = None
+    touched: frozenset[date] = frozenset()
+
+    def of(self, day: date) -> Side | None:
+        """The side that the day is taken from; None for a day before the first partition, which the view does not have."""
+        if self.form == "batch":
+            return "batch"
+        if self.first and day < self.first:
+            return None
+        return "batch" if self.last and day <= self.last and day not in self.touched else "mirror"
+
+
+def sides(clickhouse: Client, views: Iterable[str]) -> dict[str, Sides]:
+    """The sides of each of these views that can show something."""
+    there = _there(clickhouse)
+    txid = _mirrored_from(clickhouse, there["mirror"])
+    forms = _forms(there["batch"], txid if there["mirror"].keys() >= _MIRRORED else None)
+    found = {}
+    for view in views:
+        if view not in forms:
+            continue
+        form, mark = forms[view]
+        if mark is None or form == "batch":
+            found[view] = Sides(form)
+        elif form == "mirror":
+            found[view] = Sides(form, mark.first)
+        else:
+            text = statement(view, form, mark)
+            ((touched,),) = clickhouse.query(f"{text[: text.index(_TOUCHED)]}{_TOUCHED} select touched").result_rows
+            found[view] = Sides(form, mark.first, mark.last, frozenset(touched))
+    return found
