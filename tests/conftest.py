@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings as laws
@@ -60,6 +61,19 @@ def stack() -> Iterator[Settings]:
             yield settings()
         finally:
             local.down()
+
+
+@pytest.fixture(scope="session")
+def made_warehouse(stack: Settings) -> Any:
+    """A BigQuery client for a warehouse that dbt has made once, for all tests of this process."""
+    from rainbow.warehouse.client import connect
+    from rainbow.warehouse.load import prepare
+    from rainbow.warehouse.transform import transform
+
+    client = connect()
+    prepare(client)
+    transform(client=client)
+    return client
 
 
 @pytest.fixture(scope="module")

@@ -82,19 +82,6 @@ def lake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lake]:
     settings.cache_clear()
 
 
-@pytest.fixture(scope="session")
-def made_warehouse(stack: Settings) -> Any:
-    """A BigQuery client for a warehouse that dbt has made once, for all tests of this process."""
-    from rainbow.warehouse.client import connect
-    from rainbow.warehouse.load import prepare
-    from rainbow.warehouse.transform import transform
-
-    client = connect()
-    prepare(client)
-    transform(client=client)
-    return client
-
-
 @pytest.fixture
 def warehouse(made_warehouse: Any) -> Any:
     """The same client; raw, staging and the warehouse are empty."""
