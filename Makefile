@@ -1,12 +1,15 @@
-# What people run. `make` alone lists it. Everything happens in .venv, which is made on demand and kept in step with requirements.lock.
+# What people run. `make` alone lists it. Everything happens in .venv, which is made on demand and kept in step with requirements.lock,
+# and with requirements-dev.lock once tests or linters were run.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak lint format lock lab up down clean install
+.PHONY: help demo test soak lint format lock lab up down clean install dev
 
 # the Python that makes .venv; else the one that made it, python3, or python3.13, 3.12, 3.11
 PYTHON ?=
 # words for pytest or jupyter: make test ARGS="-k scd2"
 ARGS ?=
+# --dev, where it is wanted
+WITH :=
 
 BIN := .venv/bin
 # a file's tests stay together, as its services do; the long files come first
@@ -21,16 +24,16 @@ help: ## list what there is
 demo: install ## live through 37 days of a shop and show its reports; about four minutes
 	@$(BIN)/rainbow demo $(ARGS)
 
-test: install ## all tests, on real services
+test: dev ## all tests, on real services
 	@$(PYTEST) $(ARGS)
 
-soak: install ## the same tests with larger numbers, and the long ones
+soak: dev ## the same tests with larger numbers, and the long ones
 	@$(PYTEST) --soak $(ARGS)
 
-lint: install ## ruff, mypy, sqlfluff and nbstripout: say what is wrong, change nothing
+lint: dev ## ruff, mypy, sqlfluff and nbstripout: say what is wrong, change nothing
 	@$(BIN)/python tools/lint.py
 
-format: install ## put the layout of code, notebooks and SQL right
+format: dev ## put the layout of code, notebooks and SQL right
 	@$(BIN)/python tools/lint.py --fix
 
 lab: install ## open JupyterLab with the notebook notebooks/start.ipynb
@@ -42,7 +45,7 @@ up: install ## start the local services
 down: install ## stop the local services; their data stay
 	@$(BIN)/rainbow down $(ARGS)
 
-lock: install ## take new versions into requirements.lock, within pyproject.toml's bounds
+lock: install ## take new versions into the locks, within pyproject.toml's bounds
 	@$(BIN)/python tools/lock.py $(ARGS)
 
 clean: ## remove caches; .venv, data and reports stay
@@ -52,9 +55,12 @@ clean: ## remove caches; .venv, data and reports stay
 install: ## make .venv, or bring it to the state of requirements.lock
 	@for python in "$(PYTHON)" .venv/bin/python python3 python3.13 python3.12 python3.11; do \
 		if [ -n "$$python" ] && "$$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; then \
-			exec "$$python" tools/install.py; \
+			exec "$$python" tools/install.py $(WITH); \
 		elif [ -n "$$python" ] && [ "$$python" = "$(PYTHON)" ]; then \
 			echo "$$python is not Python 3.11, 3.12 or 3.13: choose one of these, e.g. make PYTHON=python3.12 demo" >&2; exit 1; \
 		fi; \
 	done; \
 	echo "no Python 3.11, 3.12 or 3.13 here ($$(python3 -V 2>&1 | head -n 1)): install one, then choose it, e.g. make PYTHON=/path/to/python3.12 demo" >&2; exit 1
+
+dev: ## the same with what tests and linters need
+	@$(MAKE) --no-print-directory install WITH=--dev

@@ -1,5 +1,6 @@
 """Make ``.venv`` hold the exact versions of ``requirements.lock`` and this project; does nothing when it does already.
 
+With ``--dev`` also those of ``requirements-dev.lock``, which tests and linters need; once they are there, they stay.
 Needs a Python with ``venv`` and a package index, nothing else. pip installs uv, uv installs the rest: each file is held against
 the lock's hash and its bytecode is compiled, since a notebook's kernel starts several times faster with it. An install that was
 broken off leaves ``.venv/unfinished`` behind, and the next one starts afresh.
@@ -25,6 +26,7 @@ ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 DISCARDED = ROOT / ".venv.discarded"
 LOCK = ROOT / "requirements.lock"
+DEV_LOCK = ROOT / "requirements-dev.lock"
 PYTHON = VENV / "bin" / "python"
 UNFINISHED = VENV / "unfinished"
 DONE = VENV / "installed.json"
@@ -57,7 +59,9 @@ def main() -> int:
         print("another install of this folder is under way: waiting for its end", flush=True)
         fcntl.flock(held, fcntl.LOCK_EX)
     try:
-        if installed() != (wanted := state()):
+        found = installed()
+        dev = "--dev" in sys.argv[1:] or bool(found and found.get("dev"))
+        if found != (wanted := state(dev=dev)):
             install(wanted)
     except InstallError as error:
         print(f"install: {error}", file=sys.stderr)
@@ -68,7 +72,7 @@ def main() -> int:
     return 0
 
 
-def state() -> dict[str, str]:
+def state(*, dev: bool) -> dict[str, str]:
     """What an installed environment depends on; a moved folder needs a new one, since scripts name their interpreter's path."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     parts = json.dumps([project["build-system"], project["project"], project["tool"]["hatch"]], sort_keys=True)
@@ -76,6 +80,7 @@ def state() -> dict[str, str]:
         "python": ".".join(map(str, sys.version_info[:2])),
         "folder": str(ROOT),
         "lock": hashlib.sha256(LOCK.read_bytes()).hexdigest(),
+        "dev": hashlib.sha256(DEV_LOCK.read_bytes()).hexdigest() if dev else "",
         "project": hashlib.sha256(parts.encode()).hexdigest(),
     }
 
@@ -125,11 +130,12 @@ def install(wanted: dict[str, str]) -> None:
         print(f"making .venv with Python {'.'.join(map(str, sys.version_info[:3]))}", flush=True)
         make_venv()
     run("installing uv", [PYTHON, "-m", "pip", "install", "--quiet", "--no-deps", "--require-hashes", "--requirement", uv_lock()])
-    count = sum(line[:1].isalnum() for line in LOCK.read_text(encoding="utf-8").splitlines())
+    locks = [LOCK, DEV_LOCK] if wanted["dev"] else [LOCK]
+    count = sum(line[:1].isalnum() for lock in locks for line in lock.read_text(encoding="utf-8").splitlines())
     uv = [VENV / "bin" / "uv", "--quiet", "--no-progress", "pip"]
     place = ["--python", PYTHON]
-    print(f"installing {count} packages from requirements.lock, a minute or two", flush=True)
-    run("installing the packages", [*uv, "sync", *place, "--require-hashes", "--compile-bytecode", LOCK], watch=count)
+    print(f"installing {count} packages from {' and '.join(lock.name for lock in locks)}, a minute or two", flush=True)
+    run("installing the packages", [*uv, "sync", *place, "--require-hashes", "--compile-bytecode", *locks], watch=count)
     run("installing the project", [*uv, "install", *place, "--no-deps", "--no-build-isolation", "--editable", ROOT])
     DONE.write_text(json.dumps(wanted, indent=2) + "\n", encoding="utf-8")
     UNFINISHED.unlink()

@@ -1,7 +1,8 @@
-"""One environment: pyproject.toml, requirements.lock, constraints.txt, environment.yml and what is installed say the same."""
+"""One environment: pyproject.toml, the two locks, constraints.txt, environment.yml and what is installed say the same."""
 
 from __future__ import annotations
 
+import ast
 import importlib.metadata
 import importlib.util
 import re
@@ -23,24 +24,26 @@ from rainbow.settings import PROJECT_ROOT
 from rainbow.stack.doctor import PYTHONS
 
 PYPROJECT = tomllib.loads((PROJECT_ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-LOCK = (PROJECT_ROOT / "requirements.lock").read_text(encoding="utf-8")
+RUNNING, TESTING = ((PROJECT_ROOT / f"requirements{kind}.lock").read_text(encoding="utf-8") for kind in ("", "-dev"))
 ENVIRONMENT = yaml.safe_load((PROJECT_ROOT / "environment.yml").read_text(encoding="utf-8"))
 
-ASKED_FOR = [Requirement(text) for text in (*PYPROJECT["project"]["dependencies"], *PYPROJECT["dependency-groups"]["dev"])]
+GROUPS = PYPROJECT["dependency-groups"]
+NEEDED = [Requirement(text) for text in (*PYPROJECT["project"]["dependencies"], *GROUPS["install"])]
+ASKED_FOR = [*NEEDED, *map(Requirement, GROUPS["dev"])]
 LEFT_OUT = {Requirement(text).name for text in PYPROJECT["tool"]["uv"]["override-dependencies"]}
 SUPPORTED = [Version(f"3.{minor}") for minor in range(PYTHONS[0][1], PYTHONS[1][1] + 1)]
 
 
-def entries() -> list[Requirement]:
+def entries(lock: str = RUNNING + TESTING) -> list[Requirement]:
     """What is locked, one entry a version; some have markers."""
-    return [Requirement(line.rstrip(" \\")) for line in LOCK.splitlines() if line[:1].isalnum()]
+    return [Requirement(line.rstrip(" \\")) for line in lock.splitlines() if line[:1].isalnum()]
 
 
-def locked() -> dict[str, str]:
-    """The versions that the lock gives this Python on this system."""
+def locked(lock: str = RUNNING + TESTING) -> dict[str, str]:
+    """The versions that the locks give this Python on this system."""
     return {
         canonicalize_name(entry.name): str(entry.specifier).removeprefix("==")
-        for entry in entries()
+        for entry in entries(lock)
         if entry.marker is None or entry.marker.evaluate()
     }
 
@@ -72,7 +75,7 @@ def test_the_lock_has_what_pyproject_asks_for(requirement: Requirement, python: 
 
 
 def test_each_entry_is_one_exact_version_with_hashes() -> None:
-    blocks = re.split(r"\n(?=[A-Za-z0-9])", LOCK.strip())
+    blocks = re.split(r"\n(?=[A-Za-z0-9])", (RUNNING + TESTING).strip())
     assert len(blocks) == len(entries()) > 200
     for block in blocks:
         first, *hashes = block.splitlines()
@@ -81,16 +84,36 @@ def test_each_entry_is_one_exact_version_with_hashes() -> None:
         assert all(re.fullmatch(r" {4}--hash=sha256:[0-9a-f]{64}( \\)?", line) for line in hashes), first
 
 
-def test_the_lock_holds_nothing_that_nobody_needs() -> None:
+@pytest.mark.parametrize(("asked_for", "lock"), [(NEEDED, RUNNING), (ASKED_FOR, RUNNING + TESTING)], ids=["running", "testing"])
+def test_a_lock_holds_what_is_needed_and_nothing_else(asked_for: list[Requirement], lock: str) -> None:
     seen: set[tuple[str, frozenset[str]]] = set()
-    ahead = list(ASKED_FOR)
+    ahead = list(asked_for)
     while ahead:
         requirement = ahead.pop()
         key = canonicalize_name(requirement.name), frozenset(requirement.extras)
         if key not in seen:
             seen.add(key)
             ahead += needed_by(requirement)
-    assert {name for name, _ in seen} == set(locked())
+    assert {name for name, _ in seen} == set(locked(lock))
+
+
+def test_what_people_run_imports_nothing_that_only_tests_need() -> None:
+    kept_apart = set(locked(TESTING))
+    modules = {
+        module for module, names in importlib.metadata.packages_distributions().items() if kept_apart >= set(map(canonicalize_name, names))
+    }
+    found = []
+    for path in (path for package in ("rainbow", "api", "streaming") for path in (PROJECT_ROOT / package).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = (
+                [alias.name for alias in node.names]
+                if isinstance(node, ast.Import)
+                else [node.module or ""]
+                if isinstance(node, ast.ImportFrom)
+                else []
+            )
+            found += [(path.name, name) for name in names if name.partition(".")[0] in modules]
+    assert found == []
 
 
 def test_what_is_installed_is_what_is_locked() -> None:
@@ -115,7 +138,7 @@ def test_what_is_installed_has_its_bytecode() -> None:
 
 def test_the_constraints_are_the_lock_without_hashes() -> None:
     constraints = (PROJECT_ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
-    assert constraints == [line.rstrip(" \\") for line in LOCK.splitlines() if line[:1].isalnum()], "make lock"
+    assert sorted(constraints) == sorted(line.rstrip(" \\") for line in (RUNNING + TESTING).splitlines() if line[:1].isalnum()), "make lock"
 
 
 def test_conda_gets_the_same_pythons() -> None:
@@ -129,8 +152,7 @@ def test_conda_gets_the_same_packages() -> None:
     options = [line for line in pip_lines() if line.startswith("-")]
     assert options == ["--constraint constraints.txt", "--editable ."]
     asked_for = [Requirement(line) for line in pip_lines() if not line.startswith("-")]
-    dev = {Requirement(text).name for text in PYPROJECT["dependency-groups"]["dev"]}
-    assert {r.name for r in asked_for if not r.specifier} == dev
+    assert {r.name for r in asked_for if not r.specifier} == {Requirement(text).name for text in (*GROUPS["install"], *GROUPS["dev"])}
     assert {r.name for r in asked_for if r.specifier} >= LEFT_OUT
 
 
