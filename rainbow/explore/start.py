@@ -12,10 +12,12 @@ from rainbow.charts.elements import Column, Fragment, answer, empty, table
 from rainbow.errors import RainbowError
 from rainbow.partitions.attention import Trouble
 from rainbow.partitions.catalogue import Catalogue, gather
-from rainbow.settings import settings
+from rainbow.settings import read_settings, settings
+from rainbow.stack.control import SERVICES, elsewhere
 
-# the services that the batch layer and its charts cannot do without
+# the services that the batch layer and its charts cannot do without, and those that the speed layer adds
 _NEEDED = ("postgres", "bigquery", "clickhouse")
+_STREAM = ("kafka", "capture", "mirror")
 
 
 @dataclass(frozen=True)
@@ -36,12 +38,30 @@ class Start:
                 "{} is published yet: `rainbow demo` lives through a shop, `rainbow run DAY` runs a day.", about={}, parts=["Nothing"]
             )
         text = "The services are up, and the figures are complete to {}."
-        return answer(text, about={}, parts=[self.newest])
+        return answer(f"{text}{self._speed_layer()}", about={}, parts=[self.newest])
 
     def state(self) -> Fragment:
         """Each service's state."""
-        rows = [{"service": name, "state": found["state"]} for name, found in self.services.items()]
+        rows = [{"service": name, "state": self._state(name)} for name in self.services]
         return table(rows, [Column("service", "Service"), Column("state", "State")], caption="Services", currency="")
+
+    def _speed_layer(self) -> str:
+        """What the speed layer adds to that, or lacks; nothing of one that nobody started."""
+        if not any(map(self._is_there, _STREAM)):
+            return ""
+        lacking = [name for name in _STREAM if name in self.services and self.services[name]["state"] != "up"]
+        if lacking:
+            return f" The speed layer lacks {', '.join(lacking)}: `rainbow up --stream` starts what is local."
+        return " What the shop has sold since comes from the speed layer, within a second."
+
+    def _is_there(self, name: str) -> bool:
+        """Whether a service of the speed layer was started, or is named by a setting."""
+        return name in self.services and (self.services[name]["state"] != "down" or self.services[name]["url"] is not None)
+
+    def _state(self, name: str) -> str:
+        if name in _STREAM and not any(map(self._is_there, _STREAM)):
+            return "not started (the speed layer: `rainbow up --stream`)"
+        return str(self.services[name]["state"])
 
     def attention(self) -> Fragment:
         """What is not done and why."""
@@ -62,7 +82,13 @@ def start() -> Start:
         newest = formats.long_date(serving.scope("total_sales", None).partition_date) if serving.watermarks() else None
     except (RainbowError, OSError):
         newest = None
-    return Start(stack.status(), gather(), newest)
+    return Start(_services(), gather(), newest)
+
+
+def _services() -> dict[str, dict[str, Any]]:
+    """The state of each service, but for those that run elsewhere and cannot be asked."""
+    named = read_settings(with_stack=False)
+    return {name: found for name, found in stack.status().items() if elsewhere(named, SERVICES[name]) != ""}
 
 
 def _told(trouble: Trouble) -> dict[str, Any]:
