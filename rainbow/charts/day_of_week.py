@@ -41,7 +41,7 @@ class DayOfWeek:
             parts=[
                 best["day_of_week"],
                 self.scope.rounded(best["total_sales_amount"]),
-                formats.percent(best["share"]),
+                formats.percent(best["share"], decimals=1),
             ],
         )
 
@@ -99,7 +99,7 @@ class DayOfWeek:
             "day": day,
             "value": float(sold),
             "role": ACCENT if day == best else BASE,
-            "label": formats.compact(sold),
+            "label": self.scope.short(sold),
             "share": formats.percent(share, decimals=1),
             "exact": self.scope.money(sold),
             "percent": formats.percent(share),

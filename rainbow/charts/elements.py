@@ -20,7 +20,7 @@ VEGALITE_SCHEMA = "https://vega.github.io/schema/vega-lite/v5.json"
 # marks HTML that was escaped here; its value says what the piece is and what it is about
 FRAGMENT_MIME = "application/vnd.rainbow.fragment+json"
 
-Kind = Literal["text", "amount", "number", "count", "share", "rank"]
+Kind = Literal["text", "long", "amount", "number", "count", "share", "rank"]
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Column:
-    """A table's column: the key of its values in each row, its title, and how a value reads."""
+    """A table's column: the key of its values in each row, its title, and how a value reads; ``long`` text is shown whole, on several lines."""
 
     key: str
     title: str
@@ -169,7 +169,11 @@ def _table_row(row: Mapping[str, Any], columns: Sequence[Column], currency: str,
     cells = []
     for position, column in enumerate(columns):
         text = _cell_text(row.get(column.key), column, currency)
-        content = f'<bdi title="{escape(text, quote=True)}">{escape(text)}</bdi>' if column.kind == "text" else escape(text)
+        content = escape(text)
+        if column.kind == "text":
+            content = f'<bdi title="{escape(text, quote=True)}">{content}</bdi>'
+        elif column.kind == "long":
+            content = f"<bdi>{content}</bdi>"
         tag = 'th scope="row"' if position == 0 else "td"
         cells.append(f'<{tag} class="rw-{column.kind}">{content}</{tag[:2]}>')
     return f"<tr{f' class={style}' if style else ''}>{''.join(cells)}</tr>"
@@ -177,7 +181,7 @@ def _table_row(row: Mapping[str, Any], columns: Sequence[Column], currency: str,
 
 def _cell_text(value: Any, column: Column, currency: str) -> str:
     if value is None:
-        return "" if column.kind in {"text", "rank"} else formats.NO_VALUE
+        return "" if column.kind in {"text", "long", "rank"} else formats.NO_VALUE
     match column.kind:
         case "amount":
             return formats.amount(value, currency)

@@ -30,8 +30,11 @@ WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", 
 _BIDI_CONTROLS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
-def compact(value: Number | None) -> str:
-    """Three significant digits and a unit, as people say large numbers: ``30.4T``, ``8.93T``, ``904B``; exact below a thousand."""
+def compact(value: Number | None, *, decimals: int = 0) -> str:
+    """Three significant digits and a unit, as people say large numbers: ``30.4T``, ``8.93T``, ``904B``; exact below a thousand.
+
+    A whole number below a thousand is written with ``decimals``.
+    """
     if value is None:
         return NO_VALUE
     with localcontext(prec=_PRECISION):
@@ -46,7 +49,7 @@ def compact(value: Number | None) -> str:
         rounded = size.quantize(Decimal("0.01"), ROUND_HALF_UP)
         if rounded >= 1000:
             return f"{_sign(value)}1.00K"
-        return f"{_sign(value)}{rounded if rounded % 1 else int(rounded)}"
+        return f"{_sign(value)}{rounded if rounded % 1 else f'{rounded:.{decimals}f}'}"
 
 
 def exact(value: Number | None, *, min_decimals: int = 0) -> str:
@@ -60,9 +63,14 @@ def exact(value: Number | None, *, min_decimals: int = 0) -> str:
         return f"{_sign(value)}{size:,.{decimals}f}"
 
 
+def minor_digits(currency: str) -> int:
+    """How many decimals an amount of this currency has."""
+    return _MINOR_DIGITS.get(currency, 2)
+
+
 def amount(value: Number | None, currency: str) -> str:
     """An amount of money to the last digit, without the currency's name; cents where the currency has them."""
-    return exact(value, min_decimals=_MINOR_DIGITS.get(currency, 2))
+    return exact(value, min_decimals=minor_digits(currency))
 
 
 def percent(share: Decimal | None, *, decimals: int = 3) -> str:

@@ -71,7 +71,7 @@ class Own:
                 "name": formats.plain(row[name]),
                 "value": float(row[value] or 0),
                 "role": ACCENT if rank == 1 else BASE,
-                "label": formats.compact(row[value]),
+                "label": self.scope.short(row[value]) if unit == "money" else formats.compact(row[value]),
                 "shown": self._exact(row[value], unit),
             }
             for rank, row in enumerate(rows, start=1)

@@ -110,11 +110,11 @@ class ProductHistory:
         if not shown:
             return empty(f"No price, name, category, brand or seller of these products changed on {day}.")
         columns = [
-            Column("product", "Product"),
+            Column("product", "Product", "long"),
             Column("moment", "When, UTC"),
             Column("column", "What"),
-            Column("before", "Before"),
-            Column("after", "After"),
+            Column("before", "Before", "long"),
+            Column("after", "After", "long"),
         ]
         first = f", the first {MOST_CHANGES} of {len(shown)}" if len(shown) > MOST_CHANGES else ""
         return table(shown[:MOST_CHANGES], columns, caption=f"What changed on {day}{first}", currency=self.scope.currency)

@@ -90,7 +90,7 @@ class Ranking:
             "name": row["name"],
             "value": float(row[self.measure]),
             "role": ACCENT if row["rank"] == 1 else BASE,
-            "label": formats.percent(row["share"], decimals=1) if by_orders else formats.compact(row[self.measure]),
+            "label": formats.percent(row["share"], decimals=1) if by_orders else self.scope.short(row[self.measure]),
             "sales": self.scope.money(row["total_sales_amount"]),
             "net": self.scope.money(row["net_sales_amount"]),
             "pieces": formats.exact(row["sales_quantity"]),

@@ -50,6 +50,10 @@ class Scope:
         """An amount to the last digit, with its currency."""
         return f"{formats.amount(value, self.currency)} {self.currency}"
 
+    def short(self, value: Decimal) -> str:
+        """An amount as a chart's label has it: ``30.4T``; below a thousand with its cents, so that labels agree."""
+        return formats.compact(value, decimals=formats.minor_digits(self.currency))
+
     def rounded(self, value: Decimal) -> str:
         """An amount as people say it, with its currency: ``30.4T VND``."""
         return f"{formats.compact(value)} {self.currency}"

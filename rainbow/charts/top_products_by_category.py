@@ -83,7 +83,7 @@ class TopProducts:
             "name": name,
             "value": float(row["net_sales_amount"]),
             "role": ACCENT if row["place"] == 1 else BASE,
-            "label": formats.compact(row["net_sales_amount"]),
+            "label": self.scope.short(row["net_sales_amount"]),
             "net": self.scope.money(row["net_sales_amount"]),
             "sales": self.scope.money(row["total_sales_amount"]),
             "pieces": formats.exact(row["sales_quantity"]),

@@ -199,11 +199,13 @@ def _reference(table: str | None) -> str:
 
 def _partitions(days: Sequence[date], statuses: Mapping[Key, Status], runs: Sequence[Run], ledger: Ledger) -> dict[date, Partition]:
     names = list(assets())
+    totals = ledger.totals(one.run for one in runs)
     newest: dict[date, Run] = {}
     for one in reversed(runs):
-        newest |= dict.fromkeys(one.partitions, one)
+        # a run that drew the report alone has no rows and no checks: those of the run before it stand
+        stands = newest if one.status == "done" and not any(totals[one.run]) else {}
+        newest |= dict.fromkeys(one.partitions, one) | {day: stands[day] for day in one.partitions if day in stands}
     known = {day for _, day in statuses}
-    totals = ledger.totals([newest[day].run for day in days if day in newest])
     found = {}
     for day in days:
         state = of_partition([statuses[name, day] for name in names]) if day in known else "missing"

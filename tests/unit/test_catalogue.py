@@ -16,6 +16,7 @@ from rainbow.checks import Check
 from rainbow.errors import CheckError, DataError
 from rainbow.partitions.assets import assets
 from rainbow.partitions.catalogue import Catalogue, Finding, Freshness, gather
+from rainbow.partitions.dates import PartitionRange
 from rainbow.partitions.ledger import Ledger
 from rainbow.partitions.state import Status
 from rainbow.reports import catalogue as pages
@@ -82,6 +83,15 @@ def test_a_warning_stands_apart_and_makes_nothing_fail(ledger: Ledger) -> None:
     assert [one.check.name for one in found.warnings] == ["row_count"]
     counted = found.partitions[FIRST]
     assert (counted.rows, counted.passed, counted.failed, counted.warned) == (10_010, 0, 0, 1)
+
+
+def test_a_report_that_is_drawn_again_leaves_the_day_its_checks(ledger: Ledger) -> None:
+    Days(ledger).live([FIRST], checks=[BAND, replace(BAND, passed=True)])
+    partition = PartitionRange(FIRST, FIRST)
+    drawn = ledger.begin(partition, f"report of {partition}")
+    ledger.end(drawn)
+    (found,) = gather(ledger).partitions.values()
+    assert (found.passed, found.warned, found.rows > 0) == (1, 1, True)
 
 
 def test_a_step_that_failed_is_told_for_all_that_it_makes(ledger: Ledger) -> None:

@@ -44,6 +44,11 @@ def test_large_numbers_read_with_three_digits_and_a_unit(value: Any, read: str) 
     assert formats.compact(value) == read
 
 
+def test_the_labels_of_a_chart_have_their_cents_alike() -> None:
+    assert [formats.compact(Decimal(value), decimals=2) for value in ("370.00", "497.99", "2266.10")] == ["370.00", "497.99", "2.27K"]
+    assert formats.compact(Decimal("370.00"), decimals=formats.minor_digits("VND")) == "370"
+
+
 @pytest.mark.parametrize(
     ("value", "currency", "read"),
     [("8930123456789.0000", "VND", "8,930,123,456,789"), ("1234.5", "USD", "1,234.50"), ("-0.125", "USD", "−0.125"), ("5", "KWD", "5.000")],
