@@ -17,6 +17,7 @@ import pytest
 
 from rainbow.settings import PROJECT_ROOT
 from tests.integration.homes import Home, home
+from tests.integration.jupyterlab import serving_lab
 from tests.integration.small_shop import DAY_1, DAY_2, at, open_shop, put, sell
 
 pytestmark = [pytest.mark.services, pytest.mark.browser]
@@ -56,6 +57,14 @@ for name in notebooks:
         ended[name] = str(error)
 Path(folder, "ended.json").write_text(json.dumps(ended))
 """
+
+
+_IN_FRONT = ".jp-NotebookPanel:not(.lm-mod-hidden)"
+# the prompt of a cell is [ ]: before it is run, [*]: while it waits, and has a number afterwards
+_ALL_RAN = f"""() => {{
+    const prompts = [...document.querySelectorAll("{_IN_FRONT} .jp-CodeCell .jp-InputArea .jp-InputPrompt")].map(one => one.textContent.trim());
+    return prompts.length > 4 && prompts.every(text => /^\\[[0-9]+\\]:$/.test(text));
+}}"""
 
 
 @dataclass
@@ -118,19 +127,41 @@ def test_a_notebook_runs_from_top_to_bottom_as_it_is(shop: Shop, name: str) -> N
     assert any(cell.get("outputs") for cell in cells)
 
 
-def test_the_start_page_runs_in_a_kernel_of_its_own_from_its_own_folder(shop: Shop, tmp_path: Path) -> None:
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("RAINBOW_")}
-    command = [str(Path(sys.executable).parent / "papermill"), "--no-progress-bar", "start.ipynb", str(tmp_path / "start.ipynb")]
-    done = subprocess.run(
-        command,
-        env={**clean, "RAINBOW_HOME": str(shop.home.path), **shop.home.environment},
-        cwd=PROJECT_ROOT / "notebooks",
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert f"complete to Monday {DAY_2.day} September 2024" in (tmp_path / "start.ipynb").read_text(encoding="utf-8")
+def test_a_click_on_run_all_cells_runs_the_start_page_and_then_a_dashboard_in_jupyterlab(shop: Shop, browser: Any, tmp_path: Path) -> None:
+    for name in ("start.ipynb", "dashboards/total_sales.ipynb"):
+        copy = tmp_path / "notebooks" / name
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes((PROJECT_ROOT / "notebooks" / name).read_bytes())
+    with serving_lab(tmp_path, RAINBOW_HOME=str(shop.home.path), **shop.home.environment) as url:
+        # high, since JupyterLab draws only the cells that are in sight
+        page, faults = browser.new_page(viewport={"width": 1280, "height": 3000}), []
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.goto(f"{url}?token=lab")
+        start = run_all_cells(page, "start.ipynb")
+        assert start.get_by_text(f"complete to Monday {DAY_2.day} September 2024").count() == 1
+        assert start.locator("svg.marks").count() == 0
+        start.get_by_role("link", name="Total sales").click()
+        dashboard = run_all_cells(page, "total_sales.ipynb")
+        assert dashboard.get_by_text("The shop sold").count() >= 1
+        charts = dashboard.locator("svg.marks")
+        charts.nth(1).wait_for()
+        assert all(charts.nth(n).locator(".mark-rect path").count() >= 2 for n in range(2))
+        # nothing asks the reader to share a notebook or to read news
+        assert page.get_by_text("Share Notebook").count() == page.get_by_text("Jupyter news").count() == 0
+        page.close()
+    assert faults == []
+
+
+def run_all_cells(page: Any, name: str) -> Any:
+    """Run the notebook in front by the menu, once its kernel is ready; the notebook, when all cells have run without an error."""
+    status = page.locator("#jp-main-statusbar")
+    status.filter(has_text=name).filter(has_text="Idle").wait_for(timeout=60000)
+    page.locator("#jp-MainMenu").get_by_text("Run", exact=True).click()
+    page.locator(".lm-Menu-item").get_by_text("Run All Cells", exact=True).click()
+    page.wait_for_function(_ALL_RAN, timeout=60000)
+    notebook = page.locator(_IN_FRONT)
+    assert notebook.locator("[data-mime-type='application/vnd.jupyter.error']").count() == 0
+    return notebook
 
 
 def test_the_examples_say_what_is_so(shop: Shop) -> None:

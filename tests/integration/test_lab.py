@@ -3,42 +3,25 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
-import sys
-import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 
 from rainbow.settings import PROJECT_ROOT
+from tests.integration.jupyterlab import serving_lab
 
 pytestmark = pytest.mark.services
 
-CONFIG = PROJECT_ROOT / ".jupyter"
-
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Any]]:
-    """Asks a JupyterLab of the project, which has a home of its own, for a path of its API."""
-    home = tmp_path_factory.mktemp("lab")
-    runtime = home / "runtime"
-    environment = {**os.environ, "HOME": str(home), "JUPYTER_CONFIG_PATH": str(CONFIG), "JUPYTER_RUNTIME_DIR": str(runtime)}
-    options = ["--no-browser", "--allow-root", "--ServerApp.token=lab", "--ServerApp.port=0", "--ServerApp.ip=127.0.0.1"]
-    command = [str(Path(sys.executable).parent / "jupyter"), "lab", *options]
-    with (home / "log").open("w") as log:
-        server = subprocess.Popen(command, cwd=PROJECT_ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        try:
-            url = _url(runtime, server, home / "log")
-            yield lambda path: _first_page(url) if path == "start" else _asked(url, path)
-        finally:
-            server.terminate()
-            server.wait(30)
+def lab() -> Iterator[Callable[[str], Any]]:
+    """Asks a JupyterLab of the project for a path of its API."""
+    with serving_lab(PROJECT_ROOT) as url:
+        yield lambda path: _first_page(url) if path == "start" else _asked(url, path)
 
 
 def _asked(url: str, path: str) -> Any:
@@ -47,20 +30,6 @@ def _asked(url: str, path: str) -> Any:
 
 def _first_page(url: str) -> str:
     return urlsplit(urllib.request.urlopen(f"{url}?token=lab", timeout=30).geturl()).path
-
-
-def _url(runtime: Path, server: subprocess.Popen[bytes], log: Path) -> str:
-    deadline = time.monotonic() + 90
-    while time.monotonic() < deadline and server.poll() is None:
-        for path in runtime.glob("jpserver-*.json"):
-            try:
-                url: str = json.loads(path.read_text())["url"]
-                urllib.request.urlopen(f"{url}api", timeout=5).close()
-                return url
-            except (OSError, ValueError):
-                continue
-        time.sleep(0.1)
-    raise AssertionError(log.read_text())
 
 
 def test_the_files_are_listed(lab: Callable[[str], Any]) -> None:
