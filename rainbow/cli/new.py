@@ -37,3 +37,4 @@ def new(
     out = terminal.console(file=sys.stdout)
     out.print(f"{notebook} is made, and pipeline.yaml has it as a part of the report", markup=False)
     out.print("open it with `make lab`; `rainbow report` draws the last complete partition's report with it", markup=False)
+    out.print("reports that were drawn before are stale now: `reports/index.html` has the command that draws them anew", markup=False)
