@@ -41,8 +41,7 @@ def fill_mirror(client: Any, lines: int, days: int) -> None:
     from rainbow.olap.mirror_tables import create_all
     from rainbow.source.tables import TABLES
 
-    for statement in create_all(TABLES):
-        client.command(statement)
+    create_all(client, TABLES)
     orders = lines // 5
     began = f"toDateTime64('{FIRST} 00:00:00', 6, 'UTC')"
     own = f"100 as _lsn, 0 as _deleted, {SNAPSHOT} as _txid, now64(3) as _committed_at, 1 as _snapshot"
@@ -107,13 +106,14 @@ def live_a_day(client: Any, lines: int, days: int) -> None:
 
 def fill_batch(client: Any, days: int) -> None:
     """What a publish of all days but the last would have put there."""
-    from rainbow.olap.serving import statement
+    from rainbow.olap.serving import serve
 
     client.command("create database if not exists batch")
+    serve(client)
     for view, (columns, order) in VIEWS.items():
         cut = "partition by toMonday(sales_date)" if "sales_date" in order else ""
         client.command(f"create table batch.{view} ({columns}, {SUMS}) engine = MergeTree {cut} order by ({order})")
-        client.command(f"insert into batch.{view} {statement(view, 'mirror', dimensions=False)}")
+        client.command(f"insert into batch.{view} select * from serving.{view}")
     for name, table in {
         "dim_customers": "customers",
         "dim_sellers": "sellers",

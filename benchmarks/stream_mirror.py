@@ -83,8 +83,7 @@ def raw_inserting(told: list[Any]) -> dict[str, float]:
     from streaming.topics import table_of
 
     client = connect(compress=False)
-    for statement in mirror_tables.create_all(TABLES):
-        client.command(statement)
+    mirror_tables.create_all(client, TABLES)
     tables = Tables(client)
     ready = []
     for start in range(0, len(told), 10_000):
@@ -109,8 +108,7 @@ def raw_inserting(told: list[Any]) -> dict[str, float]:
             client.insert_arrow(f"mirror.{table}", rows)
         took[name] = time.perf_counter() - began
         client.command("drop database mirror sync")
-        for statement in mirror_tables.create_all(TABLES):
-            client.command(statement)
+        mirror_tables.create_all(client, TABLES)
     texts = {
         name: [as_text(rows)[column].combine_chunks() for table, rows in ready if table == "orderdetails" for column in columns]
         for name, columns in {"decimals": ("price", "amount"), "instants": ("created_at", "updated_at")}.items()
