@@ -39,6 +39,14 @@ _MEMBERS = {
     "customer_ranking": ("customers", "dim_customers", "customer_id"),
 }
 
+# the names in the rows of a view: the mirror's table of what is named, its id and the name's column
+_NAMES = {
+    "top_sellers": (("sellers", "seller_id", "seller"),),
+    "top_products_by_category": (("categories", "category_id", "category"), ("products", "product_id", "product")),
+    "payment_methods": (("payments", "payment_id", "payment_method"),),
+    "customer_ranking": (("customers", "customer_id", "customer"),),
+}
+
 # what the views read of the mirror
 _MIRRORED = {
     *("_days", "_spanning", "orders", "orders_history", "orderdetails", "products", "products_history", "_placements"),
@@ -64,6 +72,9 @@ def serve(clickhouse: Client) -> dict[str, Form]:
     texts |= {name: f"select * from batch.{name}" for name in DIMENSIONS if name in there["batch"]}
     if "_placements" in there["mirror"] and "dim_products" in there["batch"]:
         mirror_placements.take_published(clickhouse, there["mirror"]["_placements"], there["batch"]["dim_products"])
+    for view, (form, _) in forms.items():
+        if form == "unified" and view in _NAMES:
+            _keep_names(clickhouse, view, there)
     texts["watermark"] = (FOLDER / "watermark.sql").read_text()
     for name, text in texts.items():
         version = hashlib.sha256((text + there["batch columns"].get(name, "")).encode()).hexdigest()[:16]
@@ -102,6 +113,16 @@ def _parts(forms: dict[str, tuple[Form, Mark | None]], *, dimensions: bool) -> d
 def _render(template: str, **values: Any) -> str:
     environment = jinja2.Environment(loader=jinja2.FileSystemLoader(FOLDER), undefined=jinja2.StrictUndefined, autoescape=False)
     return environment.get_template(template).render(values).strip()
+
+
+def _keep_names(clickhouse: Client, view: str, there: dict[str, dict[str, str]]) -> None:
+    """The names that the rows of a batch view have, as a table, which is made anew after each publish."""
+    version = hashlib.sha256(there["batch"][view].encode()).hexdigest()[:16]
+    if there["serving"].get(f"_names_{view}") != version:
+        names = _render("names.sql.jinja", of=view, members=_NAMES[view])
+        clickhouse.command(
+            f"create or replace table serving._names_{view} engine = MergeTree order by (table, id) comment '{version}' as {names}"
+        )
 
 
 def _there(clickhouse: Client) -> dict[str, dict[str, str]]:
