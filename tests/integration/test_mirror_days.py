@@ -89,7 +89,9 @@ def test_a_line_that_goes_to_another_order_counts_for_the_days_of_both(mirror: A
 def test_rows_of_the_snapshot_have_no_transaction_but_their_moments(mirror: Any) -> None:
     arrive(mirror, order(DAY_1, 700, _snapshot=1, updated_at=at(DAY_3)), line(DAY_1, 701, _snapshot=1, updated_at=BEFORE))
     assert newest(mirror) == {}
-    found = mirror.query("select day, min(first_updated_at), max(last_updated_at) from mirror._days where quarter = 4 group by day").result_rows
+    found = mirror.query(
+        "select day, min(first_updated_at), max(last_updated_at) from mirror._days where quarter = 4 group by day"
+    ).result_rows
     assert [(day, first.date(), last.date()) for day, first, last in found] == [(DAY_1, BEFORE.date(), DAY_3)]
 
 
