@@ -3,8 +3,9 @@
     python benchmarks/serving.py [--lines 1200000] [--days 37] [--times 20]
 
 A ClickHouse of its own is filled directly: a mirror of all days and one more, and batch views up to the last but one. That last
-day has new orders, and changes and deletes of old ones. Each view is read over HTTP, whole and for the last week, one reader at a
-time; what it takes with no mirror (the batch views alone) and with nothing published (all days from the mirror) stands beside it.
+day has new orders, and changes and deletes of old ones. Each view is read over HTTP, one reader at a time, as its dashboard asks (where
+one does) and whole; what all rows take with no mirror (the batch view alone) and with nothing published (all days from the mirror) stands
+beside it.
 """
 
 from __future__ import annotations
@@ -41,8 +42,7 @@ def fill_mirror(client: Any, lines: int, days: int) -> None:
     from rainbow.olap.mirror_tables import create_all
     from rainbow.source.tables import TABLES
 
-    for statement in create_all(TABLES):
-        client.command(statement)
+    create_all(client, TABLES)
     orders = lines // 5
     began = f"toDateTime64('{FIRST} 00:00:00', 6, 'UTC')"
     own = f"100 as _lsn, 0 as _deleted, {SNAPSHOT} as _txid, now64(3) as _committed_at, 1 as _snapshot"
@@ -107,13 +107,14 @@ def live_a_day(client: Any, lines: int, days: int) -> None:
 
 def fill_batch(client: Any, days: int) -> None:
     """What a publish of all days but the last would have put there."""
-    from rainbow.olap.serving import statement
+    from rainbow.olap.serving import serve
 
     client.command("create database if not exists batch")
+    serve(client)
     for view, (columns, order) in VIEWS.items():
         cut = "partition by toMonday(sales_date)" if "sales_date" in order else ""
         client.command(f"create table batch.{view} ({columns}, {SUMS}) engine = MergeTree {cut} order by ({order})")
-        client.command(f"insert into batch.{view} {statement(view, 'mirror', dimensions=False)}")
+        client.command(f"insert into batch.{view} select * from serving.{view}")
     for name, table in {
         "dim_customers": "customers",
         "dim_sellers": "sellers",
@@ -177,20 +178,24 @@ def main() -> None:
 
 
 def report(client: Any, times: int) -> None:
-    """A line a view: milliseconds, median and 95th percentile, of each form."""
+    """A line a view: milliseconds, median and 95th percentile, of its dashboard's query and of all its rows, beside what it is made of."""
+    from rainbow.charts import serving as dashboards
     from rainbow.olap.serving import serve, statement
 
-    forms = serve(client)
-    print(f"{'view':30}{'rows':>9}{'whole':>16}{'last week':>16}{'batch alone':>16}{'mirror alone':>16}", file=sys.stdout)
-    for view in forms:
-        week = " where sales_date >= '2024-09-01'" if view != "customer_order_total" else ""
-        queries = (
-            f"select * from serving.{view}",
-            f"select * from serving.{view}{week}",
-            f"select * from batch.{view}",
-            statement(view, "mirror"),
-        )
-        figures = [measure(lambda q=q: client.raw_query(q, fmt="Native"), times) for q in queries]
+    day = client.query("select max(sales_date) from serving.total_sales").result_rows[0][0]
+    asked: dict[str, Callable[[], Any]] = {
+        "total_sales": lambda: dashboards.days(day),
+        "day_of_week_with_most_sales": lambda: dashboards.weekdays(day),
+        "top_sellers": lambda: dashboards.sellers(day, 10),
+        "top_products_by_category": lambda: dashboards.products_by_category(day, categories=5, products=5),
+        "payment_methods": lambda: dashboards.payment_methods(day, 10),
+        "customer_ranking": lambda: dashboards.customers(day, 10),
+    }
+    print(f"{'view':30}{'rows':>9}{'its dashboard':>16}{'all rows':>16}{'batch alone':>16}{'mirror alone':>16}", file=sys.stdout)
+    for view in serve(client):
+        queries = (f"select * from serving.{view}", f"select * from batch.{view}", statement(view, "mirror"))
+        figures = [measure(asked[view], times)] if view in asked else [(0, 0)]
+        figures += [measure(lambda q=q: client.raw_query(q, fmt="Native"), times) for q in queries]
         rows = client.query(f"select count() from serving.{view}").result_rows[0][0]
         print(f"{view:30}{rows:>9,}" + "".join(f"{f'{p50:.0f} / {p95:.0f}':>16}" for p50, p95 in figures))
 

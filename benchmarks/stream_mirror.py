@@ -6,8 +6,9 @@ A Kafka, a ClickHouse and a mirror of their own in a temporary folder. The topic
 changes of lines and a quarter changes of products, both with the image before (REPLICA IDENTITY FULL). Then, one after the other: the
 messages are read and thrown away (confluent-kafka), the same rows are inserted as ready Arrow tables, the mirror does its work.
 
-At last a shop with a capture: 1,000 rows a second, ten a transaction, and for each transaction the time from its COMMIT's return until
-`mirror.brands` has it, as a client sees that asks every 5 ms.
+At last a shop with a capture: 1,000 rows a second, an order and nine lines a transaction, and for each the time from its COMMIT's return
+until it is counted: in the mirror's table, and in the unified view `serving.total_sales`, as a client sees that asks again 20 ms after
+each answer.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ def raw_consuming(count: int) -> float:
     from streaming import topics
     from streaming.clients import consumer
 
-    reader = consumer("raw", None, **{"queued.max.messages.kbytes": 16 << 10, "queued.min.messages": 20_000})
+    reader = consumer("raw", None, **{"queued.max.messages.kbytes": 16 << 10, "queued.min.messages": 20_000, "fetch.queue.backoff.ms": 5})
     reader.subscribe([topics.topic_of("orderdetails"), topics.topic_of("products")])
     left, began = count, 0.0
     while left > 0:
@@ -83,8 +84,7 @@ def raw_inserting(told: list[Any]) -> dict[str, float]:
     from streaming.topics import table_of
 
     client = connect(compress=False)
-    for statement in mirror_tables.create_all(TABLES):
-        client.command(statement)
+    mirror_tables.create_all(client, TABLES)
     tables = Tables(client)
     ready = []
     for start in range(0, len(told), 10_000):
@@ -109,8 +109,7 @@ def raw_inserting(told: list[Any]) -> dict[str, float]:
             client.insert_arrow(f"mirror.{table}", rows)
         took[name] = time.perf_counter() - began
         client.command("drop database mirror sync")
-        for statement in mirror_tables.create_all(TABLES):
-            client.command(statement)
+        mirror_tables.create_all(client, TABLES)
     texts = {
         name: [as_text(rows)[column].combine_chunks() for table, rows in ready if table == "orderdetails" for column in columns]
         for name, columns in {"decimals": ("price", "amount"), "instants": ("created_at", "updated_at")}.items()
@@ -182,51 +181,80 @@ def mirroring(count: int) -> dict[str, Any]:
 
 
 def visible(seconds: float) -> dict[str, Any]:
-    """Milliseconds from COMMIT to visible, at 1,000 changes a second."""
-    from rainbow.olap.client import connect as connect_clickhouse
+    """Milliseconds from COMMIT to visible, at 1,000 changes a second, in the mirror's table and in the unified view."""
     from rainbow.source.connection import connect
     from rainbow.source.schema import create_schema
     from streaming.progress import wait_until_caught_up
 
     with connect(autocommit=True) as shop, shop.transaction():
         create_schema(shop)
+        for table in ("categories", "sellers", "customers", "payments"):
+            shop.execute(f"insert into {table} values (1, 'N', now(), now())")  # type: ignore[arg-type]
+        shop.execute(
+            "insert into products (id, name, price, sold_count, category_id, seller_id, created_at, updated_at) values (1, 'N', 1, 0, 1, 1, now(), now())"
+        )
     command = [sys.executable, "-c", "from rainbow.cli import main; main()", "stream"]
     processes = [subprocess.Popen([*command, name], cwd=ROOT) for name in ("capture", "mirror")]
     try:
-        time.sleep(3)
+        time.sleep(5)
         wait_until_caught_up(60)
-        committed: list[float] = []
-        seen: list[float] = []
-        done = threading.Event()
-
-        def watch() -> None:
-            with contextlib.closing(connect_clickhouse()) as client:
-                while not done.is_set() or len(seen) < len(committed):
-                    newest = client.query("select max(id) from mirror.brands").result_rows[0][0]
-                    now = time.perf_counter()
-                    seen.extend([now] * (newest // 10 - len(seen)))
-                    time.sleep(0.005)
-
-        watching = threading.Thread(target=watch)
-        watching.start()
-        began = time.perf_counter()
-        with connect(autocommit=True) as shop:
-            for n in range(int(seconds * 100)):
-                time.sleep(max(0, began + n / 100 - time.perf_counter()))
-                shop.execute(
-                    "insert into brands select g, 'N', now(), now() from generate_series(%s::bigint, %s) g", [n * 10 + 1, n * 10 + 10]
-                )
-                committed.append(time.perf_counter())
-        rate = 10 * len(committed) / (time.perf_counter() - began)
-        done.set()
-        watching.join(60)
-        late = sorted((s - c) * 1000 for c, s in zip(committed, seen, strict=True))
-        return {"changes_a_second": round(rate), "p50_ms": round(late[len(late) // 2]), "p95_ms": round(late[len(late) * 95 // 100])}
+        return {
+            "mirror": _visible("select count() from mirror.orderdetails", seconds, 0),
+            "unified view": _visible("select sum(sales_quantity) from serving.total_sales", seconds, 1_000_000),
+        }
     finally:
         for process in processes:
             process.terminate()
         for process in processes:
             process.wait()
+
+
+def _visible(counted: str, seconds: float, first: int) -> dict[str, Any]:
+    """Post orders for some seconds, and see when the query counts their lines."""
+    from rainbow.olap.client import connect as connect_clickhouse
+    from rainbow.source.connection import connect
+
+    committed: list[float] = []
+    seen: list[float] = []
+    reads: list[float] = []
+    done = threading.Event()
+    with contextlib.closing(connect_clickhouse()) as client:
+        there = client.query(counted).result_rows[0][0]
+
+    def watch() -> None:
+        with contextlib.closing(connect_clickhouse()) as client:
+            while not done.is_set() or len(seen) < len(committed):
+                asked = time.perf_counter()
+                count = client.query(counted).result_rows[0][0] - there
+                now = time.perf_counter()
+                reads.append((now - asked) * 1000)
+                seen.extend([now] * (count // 9 - len(seen)))
+                time.sleep(0.02)
+
+    watching = threading.Thread(target=watch)
+    watching.start()
+    began = time.perf_counter()
+    with connect(autocommit=True) as shop:
+        for n in range(int(seconds * 100)):
+            time.sleep(max(0, began + n / 100 - time.perf_counter()))
+            order = first + n + 1
+            shop.execute(
+                f"""with o as (insert into orders (id, customer_id, payment_id, created_at, updated_at) values ({order}, 1, 1, now(), now()))
+                insert into orderdetails (id, order_id, product_id, quantity, price, amount, discount, created_at, updated_at)
+                select {order} * 10 + g, {order}, 1, 1, 1, 1, 0, now(), now() from generate_series(1, 9) g"""  # type: ignore[arg-type]
+            )
+            committed.append(time.perf_counter())
+    rate = 10 * len(committed) / (time.perf_counter() - began)
+    done.set()
+    watching.join(60)
+    late = sorted((s - c) * 1000 for c, s in zip(committed, seen, strict=True))
+    reads.sort()
+    return {
+        "changes_a_second": round(rate),
+        "p50_ms": round(late[len(late) // 2]),
+        "p95_ms": round(late[len(late) * 95 // 100]),
+        "read_p50_ms": round(reads[len(reads) // 2]),
+    }
 
 
 def main() -> None:

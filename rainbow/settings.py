@@ -85,7 +85,7 @@ class Settings(BaseSettings):
     mirror_batch_seconds: float = Field(
         0.1, gt=0, le=1, description="Seconds after its first event at which the mirror brings a batch into ClickHouse."
     )
-    mirror_batch_rows: int = Field(5_000, ge=1, le=1_000_000, description="Events of a batch of the mirror, at most.")
+    mirror_batch_rows: int = Field(15_000, ge=1, le=1_000_000, description="Events of a batch of the mirror, at most.")
     mirror_metrics_port: Port | None = Field(None, description="Port for the mirror's Prometheus metrics, 0: any free one; default: none.")
 
     api_host: str = Field("127.0.0.1", description="Address that the orders API listens on.")

@@ -225,47 +225,45 @@ def products_by_category(day: date, *, categories: int, products: int) -> list[R
             select
                 category_id,
                 product_id,
-                argMax(category, sales_date) as category_name,
-                argMax(product, sales_date) as name,
-                max(sales_date) as last_date,{_SUMS.replace(" as ", " as all_")}
+                any(v.category) as category_name,
+                any(v.product) as name,{_SUMS.replace(" as ", " as all_")}
             from serving.top_products_by_category as v
             where sales_date <= {{day:Date}}
             group by category_id, product_id
         ),
-        categories as (
-            select
-                category_id,
-                argMax(category_name, last_date) as category,
-                sum(all_net_sales_amount) as category_net_sales_amount,
-                row_number() over (order by category_net_sales_amount desc, category_id) as category_place,
-                count() over () as categories
-            from products
-            group by category_id
-        ),
-        ranked as (
+        placed as (
             select
                 *,
+                any(category_name) over (partition by category_id) as category,
+                sum(all_net_sales_amount) over (partition by category_id) as category_net_sales_amount,
                 row_number() over (partition by category_id order by all_net_sales_amount desc, product_id) as place,
                 row_number() over (order by all_net_sales_amount desc, category_id, product_id) as overall_place
             from products
+        ),
+        ranked as (
+            select *, dense_rank() over (order by category_net_sales_amount desc, category_id) as category_place
+            from placed
+        ),
+        counted as (
+            select *, max(category_place) over () as categories
+            from ranked
         )
         select
-            categories.category_id as category_id,
-            categories.category as category,
-            categories.category_net_sales_amount as category_net_sales_amount,
-            categories.category_place as category_place,
-            categories.categories as categories,
-            ranked.place as place,
-            ranked.overall_place as overall_place,
-            ranked.product_id as product_id,
-            ranked.name as name,
-            ranked.all_sales_quantity as sales_quantity,
-            ranked.all_total_sales_amount as total_sales_amount,
-            ranked.all_total_discount_amount as total_discount_amount,
-            ranked.all_net_sales_amount as net_sales_amount
-        from ranked
-        inner join categories on categories.category_id = ranked.category_id
-        where (categories.category_place <= {{categories:UInt32}} and ranked.place <= {{products:UInt32}}) or ranked.overall_place = 1
+            category_id,
+            category,
+            category_net_sales_amount,
+            category_place,
+            categories,
+            place,
+            overall_place,
+            product_id,
+            name,
+            all_sales_quantity as sales_quantity,
+            all_total_sales_amount as total_sales_amount,
+            all_total_discount_amount as total_discount_amount,
+            all_net_sales_amount as net_sales_amount
+        from counted
+        where (category_place <= {{categories:UInt32}} and place <= {{products:UInt32}}) or overall_place = 1
         order by category_place, place
         """,
         {"day": day, "categories": categories, "products": products},
@@ -282,7 +280,7 @@ def _ranking(view: str, key: str, name: str, *, order: str, orders: bool = False
     return f"""
         select
             {key} as id,
-            argMax({name}, sales_date) as name,{_SUMS},
+            any(v.{name}) as name,{_SUMS},
             sumIf(v.total_sales_amount, v.sales_date = {{day:Date}}) as day_sales_amount,
             sum(sum(v.total_sales_amount)) over () as all_sales_amount,
             count() over () as members{of_orders}

@@ -9,9 +9,14 @@ inserted into the first, in the same insert.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
+from rainbow.olap import mirror_days, mirror_placements
 from rainbow.source.tables import Table
 from rainbow.types import clickhouse_type
+
+if TYPE_CHECKING:
+    from clickhouse_connect.driver.client import Client
 
 # beside the source's columns: the change's position in the log (bytes), whether it is a delete, its transaction's id (32 bits, as
 # it travels), when that was committed, and whether the row comes from the mirror's initial snapshot
@@ -45,17 +50,6 @@ LOOKED_UP: dict[str, tuple[str, ...]] = {
     "orderdetails": ("created_at", "updated_at", "order_id", "product_id"),
 }
 
-# Which categories and sellers a product ever had, and for each the first version that had it: position, transaction, whether it is of
-# the initial snapshot. Nearly all products have one line, so that few need to be looked up in time.
-PLACEMENTS = (
-    """create table if not exists mirror.products_placements (
-        id Int64, category_id Int64, seller_id Int64, first SimpleAggregateFunction(min, Tuple(UInt64, UInt32, UInt8))
-    ) engine = AggregatingMergeTree order by (id, category_id, seller_id)""",
-    """create materialized view if not exists mirror.products_to_placements to mirror.products_placements as
-    select id, ifNull(category_id, -1) as category_id, ifNull(seller_id, -1) as seller_id, min((_lsn, _txid, _snapshot)) as first
-    from mirror.products where not _deleted group by id, category_id, seller_id""",
-)
-
 
 def create(name: str, key: str | Sequence[str], columns: dict[str, str]) -> tuple[str, ...]:
     """The statements that make a table, its history, and what fills the history; harmless where they are there.
@@ -83,7 +77,10 @@ def _indexes(expressions: dict[str, str]) -> str:
     return "".join(f", index `by_{name}` {expression} type minmax" for name, expression in expressions.items())
 
 
-def create_all(tables: tuple[Table, ...]) -> tuple[str, ...]:
-    """The statements that make the database ``mirror`` with all of its declared tables."""
+def create_all(clickhouse: Client, tables: tuple[Table, ...]) -> None:
+    """Make the database ``mirror`` with all of its declared tables, where they are not there."""
     made = (create(table.name, table.key, columns(table)) for table in tables)
-    return ("create database if not exists mirror", SNAPSHOTS, *(statement for statements in made for statement in statements), *PLACEMENTS)
+    for statement in ("create database if not exists mirror", SNAPSHOTS, *(s for statements in made for s in statements)):
+        clickhouse.command(statement)
+    mirror_days.create(clickhouse)
+    mirror_placements.create(clickhouse)

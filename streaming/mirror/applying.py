@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
-from rainbow.olap import mirror_tables
+from rainbow.olap import mirror_days, mirror_tables
 from streaming.mirror import earlier
 from streaming.mirror.columns import FAULTS, WIDENS, blank, convert, faults, infer, parts, widened
 from streaming.mirror.envelopes import Change, Message, Truncation, UnusableError
@@ -99,6 +99,8 @@ def _insert_together(client: Client, tables: Tables, name: str, rows: list[Chang
         usable = _without(usable, [row for row, _ in unfit])
         if made is not None:
             client.insert_arrow(table.quoted, made)
+            if name in mirror_days.TABLES:
+                mirror_days.spread(client, name, [row.values["id"] for row in usable])
             if moved := [row.lsn for row in usable if row.moved]:
                 earlier.mend(client, tables.of(name) or table, moved)
             break

@@ -106,7 +106,10 @@ class Mirror:
             self._stopping.wait(LOOK)
 
     def _gather(self) -> None:
-        """Read until the batch is old or large enough; return early when there is nothing to read and something to commit."""
+        """Read until the batch is old or large enough; return early when there is nothing to read and something to commit.
+
+        While the one before is still being brought in, a batch may grow older: an insert costs more by itself than by its rows.
+        """
         batch = self._batch
         while not self._stopping.is_set():
             if self._found != self._subscribed and not batch.messages:
@@ -117,8 +120,12 @@ class Mirror:
                     return
                 batch.began = time.monotonic()
             left = batch.began + self._seconds - time.monotonic()
-            if batch.messages and (left <= 0 or batch.messages >= self._rows or batch.bytes >= BYTES):
+            if batch.messages and (batch.messages >= self._rows or batch.bytes >= BYTES):
                 return
+            if batch.messages and left <= 0:
+                if self._flight is None or self._flight[1].done():
+                    return
+                left = 0.01
             if batch.messages:
                 self._consume(min(CHUNK, self._rows - batch.messages), left)
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
 
 # names that are taken in the database ``mirror``
-_TAKEN = frozenset({"_snapshots", "_truncations"})
+_TAKEN = frozenset({"_snapshots", "_truncations", "_days", "_spanning", "_placements"})
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,7 @@ class Tables:
 
     def prepare(self) -> None:
         """Make the declared tables, where they are not there."""
-        for statement in mirror_tables.create_all(TABLES):
-            self._client.command(statement)
+        mirror_tables.create_all(self._client, TABLES)
 
     def of(self, name: str, key: Row | None = None) -> MirrorTable | None:
         """A table; one that is not there is made with this key's columns. None when there is no key to make it with. Raises UnusableError."""

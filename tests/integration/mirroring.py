@@ -16,6 +16,7 @@ from typing import Any
 import orjson
 import psycopg
 
+from rainbow.olap import mirror_days
 from rainbow.olap.mirror_tables import create_all
 from rainbow.olap.published import DIMENSIONS, VIEWS
 from rainbow.olap.serving import serve
@@ -75,8 +76,7 @@ class Mirrored:
 
     def begin(self, *, complete: bool = True) -> Mirrored:
         """The initial snapshot."""
-        for statement in create_all(TABLES):
-            self.client.command(statement)
+        create_all(self.client, TABLES)
         with psycopg.connect(self.shop.info.dsn, password=self.shop.info.password, autocommit=True) as connection:
             seen = reader.begin_snapshot(connection)
             xmax = int(seen.text.split(":")[1])
@@ -117,6 +117,8 @@ class Mirrored:
         if rows:
             own = ["_lsn", "_deleted", "_txid", "_committed_at", "_snapshot"]
             self.client.insert(f"mirror.{name}", rows, column_names=[*BY_NAME[name].column_names, *own])
+        if name in mirror_days.TABLES:
+            mirror_days.spread(self.client, name, [row[BY_NAME[name].column_names.index("id")] for row in rows])
 
 
 @dataclass

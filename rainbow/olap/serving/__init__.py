@@ -4,8 +4,9 @@ A view is an SQL file of its name here, in the form that fits what there is: ``b
 when nothing is published yet or what is published cannot be told apart from what the mirror has, ``unified`` when there are both.
 
 The watermark of the published table stands in the view's text, so a reader pairs it with that table's rows or with newer ones, and
-never the other way: a day that nothing beyond the watermark has touched is the same in newer rows. Which days were touched is found
-when the view is read; see ``pieces.sql.jinja``.
+never the other way: a day that nothing beyond the watermark has touched is the same in newer rows. Which days were touched is asked when
+the view is read, of ``mirror._days``; see ``touched.sql.jinja``. What several places of a view ask for is a view of its own, whose name
+begins with ``_``; those are made first, so that a view is paired with them or with newer ones, too.
 """
 
 from __future__ import annotations
@@ -13,11 +14,12 @@ from __future__ import annotations
 import hashlib
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import jinja2
 import orjson
 
+from rainbow.olap import mirror_placements
 from rainbow.olap.published import DIMENSIONS, VIEWS
 from rainbow.olap.serving.mark import Mark
 
@@ -28,9 +30,26 @@ Form = Literal["batch", "mirror", "unified"]
 
 FOLDER = Path(__file__).parent
 
+# the views whose rows say what a product was at the sale
+_PLACED = ("top_sellers", "top_products_by_category")
+
+# the views whose rows say who bought and how: the mirror's table of them, the batch's, and the column
+_MEMBERS = {
+    "payment_methods": ("payments", "dim_payments", "payment_id"),
+    "customer_ranking": ("customers", "dim_customers", "customer_id"),
+}
+
+# the names in the rows of a view: the mirror's table of what is named, its id and the name's column
+_NAMES = {
+    "top_sellers": (("sellers", "seller_id", "seller"),),
+    "top_products_by_category": (("categories", "category_id", "category"), ("products", "product_id", "product")),
+    "payment_methods": (("payments", "payment_id", "payment_method"),),
+    "customer_ranking": (("customers", "customer_id", "customer"),),
+}
+
 # what the views read of the mirror
 _MIRRORED = {
-    *("orders", "orders_history", "orderdetails", "orderdetails_history", "products", "products_history", "products_placements"),
+    *("_days", "_spanning", "orders", "orders_history", "orderdetails", "products", "products_history", "_placements"),
     *("customers", "customers_history", "payments", "payments_history", "sellers", "categories"),
 }
 
@@ -46,9 +65,16 @@ def serve(clickhouse: Client) -> dict[str, Form]:
     if not there["serving"]:
         clickhouse.command("create database if not exists serving")
     forms = _forms(there["batch"], txid if there["mirror"].keys() >= _MIRRORED else None)
-    texts = {view: statement(view, form, mark, dimensions=_has_dimensions(there["batch"])) for view, (form, mark) in forms.items()}
+    dimensions = "dim_products" in there["batch"]
+    texts = _parts(forms, dimensions=dimensions)
+    texts |= {view: statement(view, form, mark, dimensions=dimensions) for view, (form, mark) in forms.items()}
     # the dimensions are as published: the mirror has no versions of its own from before it began
     texts |= {name: f"select * from batch.{name}" for name in DIMENSIONS if name in there["batch"]}
+    if "_placements" in there["mirror"] and "dim_products" in there["batch"]:
+        mirror_placements.take_published(clickhouse, there["mirror"]["_placements"], there["batch"]["dim_products"])
+    for view, (form, _) in forms.items():
+        if form == "unified" and view in _NAMES:
+            _keep_names(clickhouse, view, there)
     texts["watermark"] = (FOLDER / "watermark.sql").read_text()
     for name, text in texts.items():
         version = hashlib.sha256((text + there["batch columns"].get(name, "")).encode()).hexdigest()[:16]
@@ -59,7 +85,6 @@ def serve(clickhouse: Client) -> dict[str, Form]:
     return {view: form for view, (form, _) in forms.items()}
 
 
-@lru_cache(maxsize=64)
 def statement(view: str, form: Form, mark: Mark | None = None, *, dimensions: bool = True) -> str:
     """The SELECT of a view in one of its forms; ``dimensions``: whether those of the batch are there.
 
@@ -67,9 +92,37 @@ def statement(view: str, form: Form, mark: Mark | None = None, *, dimensions: bo
     """
     if form == "batch":
         return f"select * from batch.{view}"
+    begins_at = mark.begins_at if mark else None
+    return _render(f"{view}.sql.jinja", mark=mark if form == "unified" else None, begins_at=begins_at, dimensions=dimensions)
+
+
+def _parts(forms: dict[str, tuple[Form, Mark | None]], *, dimensions: bool) -> dict[str, str]:
+    """What views in these forms ask for in several places, as views; those that others ask come first."""
+    if all(form == "batch" for form, _ in forms.values()):
+        return {}
+    parts = {"_moved": _render("moved.sql"), "_placed": _render("placed.sql.jinja", mark=None, dimensions=dimensions)}
+    for view, (form, mark) in forms.items():
+        if form == "unified" and view != "customer_order_total":
+            if view in _PLACED:
+                parts[f"_restated_{view}"] = _render("restated.sql.jinja", mark=mark, dimensions=dimensions)
+            parts[f"_touched_{view}"] = _render("touched.sql.jinja", mark=mark, of=view, restated=view in _PLACED, new=_MEMBERS.get(view))
+    return parts
+
+
+@lru_cache(maxsize=64)
+def _render(template: str, **values: Any) -> str:
     environment = jinja2.Environment(loader=jinja2.FileSystemLoader(FOLDER), undefined=jinja2.StrictUndefined, autoescape=False)
-    values = {"mark": mark if form == "unified" else None, "begins_at": mark.begins_at if mark else None, "dimensions": dimensions}
-    return environment.get_template(f"{view}.sql.jinja").render(values).strip()
+    return environment.get_template(template).render(values).strip()
+
+
+def _keep_names(clickhouse: Client, view: str, there: dict[str, dict[str, str]]) -> None:
+    """The names that the rows of a batch view have, as a table, which is made anew after each publish."""
+    version = hashlib.sha256(there["batch"][view].encode()).hexdigest()[:16]
+    if there["serving"].get(f"_names_{view}") != version:
+        names = _render("names.sql.jinja", of=view, members=_NAMES[view])
+        clickhouse.command(
+            f"create or replace table serving._names_{view} engine = MergeTree order by (table, id) comment '{version}' as {names}"
+        )
 
 
 def _there(clickhouse: Client) -> dict[str, dict[str, str]]:
