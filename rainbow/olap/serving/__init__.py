@@ -14,19 +14,17 @@ from __future__ import annotations
 import hashlib
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import jinja2
-import orjson
 
 from rainbow.olap import mirror_placements
 from rainbow.olap.published import DIMENSIONS, VIEWS
+from rainbow.olap.serving.forms import Form, There, day_view, forms_of, has_dimensions, look
 from rainbow.olap.serving.mark import Mark
 
 if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
-
-Form = Literal["batch", "mirror", "unified"]
 
 FOLDER = Path(__file__).parent
 
@@ -47,12 +45,6 @@ _NAMES = {
     "customer_ranking": (("customers", "customer_id", "customer"),),
 }
 
-# what the views read of the mirror
-_MIRRORED = {
-    *("_days", "_spanning", "orders", "orders_history", "orderdetails", "products", "products_history", "_placements"),
-    *("customers", "customers_history", "payments", "payments_history", "sellers", "categories"),
-}
-
 
 def serve(clickhouse: Client) -> dict[str, Form]:
     """Make the views that charts read, where they are not there in the form that fits; returns each view's form.
@@ -60,12 +52,11 @@ def serve(clickhouse: Client) -> dict[str, Form]:
     Called whenever something was published, and by the mirror; two at a time do no harm. A view is replaced in one step, so a
     reader finds the old one or the new one. A view that could show nothing, for lack of a batch and of a complete mirror, is dropped.
     """
-    there = _there(clickhouse)
-    txid = _mirrored_from(clickhouse, there["mirror"])
+    there = look(clickhouse)
     if not there["serving"]:
         clickhouse.command("create database if not exists serving")
-    forms = _forms(there["batch"], txid if there["mirror"].keys() >= _MIRRORED else None)
-    dimensions = "dim_products" in there["batch"]
+    forms = forms_of(clickhouse, there)
+    dimensions = has_dimensions(there["batch"])
     texts = _parts(forms, dimensions=dimensions)
     texts |= {view: statement(view, form, mark, dimensions=dimensions) for view, (form, mark) in forms.items()}
     # the dimensions are as published: the mirror has no versions of its own from before it began
@@ -102,7 +93,7 @@ def _parts(forms: dict[str, tuple[Form, Mark | None]], *, dimensions: bool) -> d
         return {}
     parts = {"_moved": _render("moved.sql"), "_placed": _render("placed.sql.jinja", mark=None, dimensions=dimensions)}
     for view, (form, mark) in forms.items():
-        if form == "unified" and view != "customer_order_total":
+        if form == "unified" and day_view(view) == view:
             if view in _PLACED:
                 parts[f"_restated_{view}"] = _render("restated.sql.jinja", mark=mark, dimensions=dimensions)
             parts[f"_touched_{view}"] = _render("touched.sql.jinja", mark=mark, of=view, restated=view in _PLACED, new=_MEMBERS.get(view))
@@ -115,7 +106,7 @@ def _render(template: str, **values: Any) -> str:
     return environment.get_template(template).render(values).strip()
 
 
-def _keep_names(clickhouse: Client, view: str, there: dict[str, dict[str, str]]) -> None:
+def _keep_names(clickhouse: Client, view: str, there: There) -> None:
     """The names that the rows of a batch view have, as a table, which is made anew after each publish."""
     version = hashlib.sha256(there["batch"][view].encode()).hexdigest()[:16]
     if there["serving"].get(f"_names_{view}") != version:
@@ -123,45 +114,3 @@ def _keep_names(clickhouse: Client, view: str, there: dict[str, dict[str, str]])
         clickhouse.command(
             f"create or replace table serving._names_{view} engine = MergeTree order by (table, id) comment '{version}' as {names}"
         )
-
-
-def _there(clickhouse: Client) -> dict[str, dict[str, str]]:
-    """The comments of the tables of each database, and what columns those of the batch have."""
-    found = clickhouse.query(
-        "select database, name, comment from system.tables where database in ('batch', 'mirror', 'serving') union all "
-        "select 'batch columns', table, arrayStringConcat(groupArray(name || ' ' || type), ', ') "
-        "from (select table, name, type from system.columns where database = 'batch' order by table, position) group by table"
-    ).result_rows
-    there: dict[str, dict[str, str]] = {"batch": {}, "mirror": {}, "serving": {}, "batch columns": {}}
-    for database, name, about in found:
-        there[database][name] = about
-    return there
-
-
-def _forms(batch: dict[str, str], txid: int | None) -> dict[str, tuple[Form, Mark | None]]:
-    """The form of each view that can show something; ``txid``: where the complete mirror began, None without one."""
-    forms: dict[str, tuple[Form, Mark | None]] = {}
-    for view in VIEWS:
-        # the customers' total is summed from their days
-        source = view if txid is None or view != "customer_order_total" else "customer_ranking"
-        if txid is None:
-            if source in batch:
-                forms[view] = "batch", None
-            continue
-        comment = batch.get(source)
-        mark = Mark.of(orjson.loads(comment)) if comment else None
-        usable = mark is not None and mark.changed_days is not None and mark.last >= mark.first and mark.sees_all_before(txid)
-        forms[view] = "unified" if usable and _has_dimensions(batch) else "mirror", mark
-    return forms
-
-
-def _has_dimensions(batch: dict[str, str]) -> bool:
-    return batch.keys() >= set(DIMENSIONS)
-
-
-def _mirrored_from(clickhouse: Client, tables: dict[str, str]) -> int | None:
-    """The id of the transaction from which on the mirror knows every change; None while it has not all of its newest initial snapshot."""
-    if "_snapshots" not in tables:
-        return None
-    newest = "select txid, completed_at is not null from mirror._snapshots final order by lsn desc limit 1"
-    return next((txid for txid, complete in clickhouse.query(newest).result_rows if complete), None)

@@ -7,15 +7,12 @@ from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Literal
 
-from rainbow.olap.serving import _MIRRORED, Form, _forms, _mirrored_from, _there, statement
+from rainbow.olap.serving.forms import Form, day_view, forms_of, look
 
 if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
 
 Side = Literal["batch", "mirror"]
-
-# the constant of a view's text that has the days which the batch has not all of
-_TOUCHED = " as touched"
 
 
 @dataclass(frozen=True)
@@ -40,9 +37,7 @@ class Sides:
 
 def sides(clickhouse: Client, views: Iterable[str]) -> dict[str, Sides]:
     """The sides of each of these views that can show something."""
-    there = _there(clickhouse)
-    txid = _mirrored_from(clickhouse, there["mirror"])
-    forms = _forms(there["batch"], txid if there["mirror"].keys() >= _MIRRORED else None)
+    forms = forms_of(clickhouse, look(clickhouse))
     found = {}
     for view in views:
         if view not in forms:
@@ -53,7 +48,6 @@ def sides(clickhouse: Client, views: Iterable[str]) -> dict[str, Sides]:
         elif form == "mirror":
             found[view] = Sides(form, mark.first)
         else:
-            text = statement(view, form, mark)
-            ((touched,),) = clickhouse.query(f"{text[: text.index(_TOUCHED)]}{_TOUCHED} select touched").result_rows
-            found[view] = Sides(form, mark.first, mark.last, frozenset(touched))
+            touched = clickhouse.query(f"select day from serving._touched_{day_view(view)}").result_columns
+            found[view] = Sides(form, mark.first, mark.last, frozenset(touched[0] if touched else ()))
     return found

@@ -1,0 +1,68 @@
+"""Which form fits each view: what there is in ClickHouse, and whether the batch can be used beside the mirror."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import orjson
+
+from rainbow.olap.published import DIMENSIONS, VIEWS
+from rainbow.olap.serving.mark import Mark
+
+if TYPE_CHECKING:
+    from clickhouse_connect.driver.client import Client
+
+Form = Literal["batch", "mirror", "unified"]
+
+# the comments of the tables of the databases ``batch``, ``mirror`` and ``serving``, and under "batch columns" what columns tables have
+There = dict[str, dict[str, str]]
+
+# what the views read of the mirror
+_MIRRORED = {
+    *("_days", "_spanning", "orders", "orders_history", "orderdetails", "products", "products_history", "_placements"),
+    *("customers", "customers_history", "payments", "payments_history", "sellers", "categories"),
+}
+
+
+def look(clickhouse: Client) -> There:
+    """What there is now."""
+    found = clickhouse.query(
+        "select database, name, comment from system.tables where database in ('batch', 'mirror', 'serving') union all "
+        "select 'batch columns', table, arrayStringConcat(groupArray(name || ' ' || type), ', ') "
+        "from (select table, name, type from system.columns where database = 'batch' order by table, position) group by table"
+    ).result_rows
+    there: There = {"batch": {}, "mirror": {}, "serving": {}, "batch columns": {}}
+    for database, name, about in found:
+        there[database][name] = about
+    return there
+
+
+def forms_of(clickhouse: Client, there: There) -> dict[str, tuple[Form, Mark | None]]:
+    """The form of each view that can show something, and the watermark of what is published of it."""
+    batch = there["batch"]
+    txid = _mirrored_from(clickhouse) if there["mirror"].keys() >= _MIRRORED | {"_snapshots"} else None
+    if txid is None:
+        return {view: ("batch", None) for view in VIEWS if view in batch}
+    forms: dict[str, tuple[Form, Mark | None]] = {}
+    for view in VIEWS:
+        comment = batch.get(day_view(view))
+        mark = Mark.of(orjson.loads(comment)) if comment else None
+        usable = mark is not None and mark.changed_days is not None and mark.last >= mark.first and mark.sees_all_before(txid)
+        forms[view] = "unified" if usable and has_dimensions(batch) else "mirror", mark
+    return forms
+
+
+def day_view(view: str) -> str:
+    """The view whose days it is made of: itself, but for the customers' total."""
+    return "customer_ranking" if view == "customer_order_total" else view
+
+
+def has_dimensions(batch: dict[str, str]) -> bool:
+    """Whether all dimensions are published."""
+    return batch.keys() >= set(DIMENSIONS)
+
+
+def _mirrored_from(clickhouse: Client) -> int | None:
+    """The id of the transaction from which on the mirror knows every change; None while it has not all of its newest initial snapshot."""
+    newest = "select txid, completed_at is not null from mirror._snapshots final order by lsn desc limit 1"
+    return next((txid for txid, complete in clickhouse.query(newest).result_rows if complete), None)
