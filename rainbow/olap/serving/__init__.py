@@ -20,7 +20,7 @@ import jinja2
 
 from rainbow.olap import mirror_placements
 from rainbow.olap.published import DIMENSIONS, VIEWS
-from rainbow.olap.serving.forms import Form, There, day_view, forms_of, has_dimensions, look
+from rainbow.olap.serving.forms import Form, There, day_view, forms_of, has_dimensions, look, settings_by_day
 from rainbow.olap.serving.mark import Mark
 
 if TYPE_CHECKING:
@@ -58,7 +58,8 @@ def serve(clickhouse: Client) -> dict[str, Form]:
     forms = forms_of(clickhouse, there)
     dimensions = has_dimensions(there["batch"])
     texts = _parts(forms, dimensions=dimensions)
-    texts |= {view: statement(view, form, mark, dimensions=dimensions) for view, (form, mark) in forms.items()}
+    by_day = settings_by_day(there)
+    texts |= {view: statement(view, form, mark, dimensions=dimensions, by_day=by_day) for view, (form, mark) in forms.items()}
     # the dimensions are as published: the mirror has no versions of its own from before it began
     texts |= {name: f"select * from batch.{name}" for name in DIMENSIONS if name in there["batch"]}
     if "_placements" in there["mirror"] and "dim_products" in there["batch"]:
@@ -76,15 +77,15 @@ def serve(clickhouse: Client) -> dict[str, Form]:
     return {view: form for view, (form, _) in forms.items()}
 
 
-def statement(view: str, form: Form, mark: Mark | None = None, *, dimensions: bool = True) -> str:
-    """The SELECT of a view in one of its forms; ``dimensions``: whether those of the batch are there.
+def statement(view: str, form: Form, mark: Mark | None = None, *, dimensions: bool = True, by_day: str = "") -> str:
+    """The SELECT of a view in one of its forms; ``dimensions``: whether those of the batch are there; ``by_day``: see ``forms.settings_by_day``.
 
     The mirror's form begins at the mark's first day, if there is one.
     """
     if form == "batch":
         return f"select * from batch.{view}"
     begins_at = mark.begins_at if mark else None
-    return _render(f"{view}.sql.jinja", mark=mark if form == "unified" else None, begins_at=begins_at, dimensions=dimensions)
+    return _render(f"{view}.sql.jinja", mark=mark if form == "unified" else None, begins_at=begins_at, dimensions=dimensions, by_day=by_day)
 
 
 def _parts(forms: dict[str, tuple[Form, Mark | None]], *, dimensions: bool) -> dict[str, str]:

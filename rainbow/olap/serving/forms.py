@@ -14,8 +14,11 @@ if TYPE_CHECKING:
 
 Form = Literal["batch", "mirror", "unified"]
 
-# the comments of the tables of the databases ``batch``, ``mirror`` and ``serving``, and under "batch columns" what columns tables have
+# The comments of the tables of the databases ``batch``, ``mirror`` and ``serving``; under "batch columns" what columns tables have; under
+# "settings" those of ClickHouse that matter here
 There = dict[str, dict[str, str]]
+
+_BY_DAY = {"use_skip_indexes_if_final": 1, "use_skip_indexes_if_final_exact_mode": 0}
 
 # what the views read of the mirror
 _MIRRORED = {
@@ -29,9 +32,10 @@ def look(clickhouse: Client) -> There:
     found = clickhouse.query(
         "select database, name, comment from system.tables where database in ('batch', 'mirror', 'serving') union all "
         "select 'batch columns', table, arrayStringConcat(groupArray(name || ' ' || type), ', ') "
-        "from (select table, name, type from system.columns where database = 'batch' order by table, position) group by table"
+        "from (select table, name, type from system.columns where database = 'batch' order by table, position) group by table union all "
+        f"select 'settings', name, value from system.settings where name in {tuple(_BY_DAY)}"
     ).result_rows
-    there: There = {"batch": {}, "mirror": {}, "serving": {}, "batch columns": {}}
+    there: There = {"batch": {}, "mirror": {}, "serving": {}, "batch columns": {}, "settings": {}}
     for database, name, about in found:
         there[database][name] = about
     return there
@@ -50,6 +54,14 @@ def forms_of(clickhouse: Client, there: There) -> dict[str, tuple[Form, Mark | N
         usable = mark is not None and mark.changed_days is not None and mark.last >= mark.first and mark.sees_all_before(txid)
         forms[view] = "unified" if usable and has_dimensions(batch) else "mirror", mark
     return forms
+
+
+def settings_by_day(there: There) -> str:
+    """The settings by which FINAL goes by a day's index alone, of those that this ClickHouse knows.
+
+    It may show an old version of a row whose newest is on another day, so it is for rows all of whose versions are on one day.
+    """
+    return "settings " + ", ".join(f"{name} = {_BY_DAY[name]}" for name in there["settings"]) if there["settings"] else ""
 
 
 def day_view(view: str) -> str:
