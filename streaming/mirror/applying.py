@@ -34,11 +34,22 @@ Rejected = tuple[Message, str]
 _OWN = tuple(mirror_tables.OWN_COLUMNS)
 
 
-def apply(client: Client, tables: Tables, name: str, changes: Sequence[Change | Truncation]) -> list[Rejected]:
+def apply(
+    client: Client, tables: Tables, name: str, changes: Sequence[Change | Truncation], ready: tuple[MirrorTable, pa.Table] | None = None
+) -> list[Rejected]:
     """Bring a table's changes in, in order; returns the messages that could not be used, with the reasons.
 
-    Raises ClickHouseError when ClickHouse does not answer; the same call then has to be made again.
+    ``ready`` is what `prepare` made of them and for which table, if it was asked to. Raises ClickHouseError when ClickHouse does not answer;
+    the same call then has to be made again.
     """
+    if ready and ready[0] is tables.of(name) and ready[1].num_rows == len(changes):
+        try:
+            _insert_arrow(client, ready[0], ready[1])
+        except ClickHouseError as error:
+            if getattr(error, "code", None) not in DATA_ERRORS:
+                raise
+        else:
+            return []
     rejected: list[Rejected] = []
     rows: list[Change] = []
     for change in changes:
@@ -98,13 +109,17 @@ def _insert_together(client: Client, tables: Tables, name: str, rows: list[Chang
         rejected += [(row.message, reason) for row, reason in unfit]
         usable = _without(usable, [row for row, _ in unfit])
         if made is not None:
-            client.insert_arrow(table.quoted, made)
-            if name in mirror_days.TABLES:
-                mirror_days.spread(client, name, [row.values["id"] for row in usable])
+            _insert_arrow(client, table, made)
             if moved := [row.lsn for row in usable if row.moved]:
                 earlier.mend(client, tables.of(name) or table, moved)
             break
     return rejected
+
+
+def _insert_arrow(client: Client, table: MirrorTable, made: pa.Table) -> None:
+    client.insert_arrow(table.quoted, made)
+    if table.name in mirror_days.TABLES:
+        mirror_days.spread(client, table.name, made["id"].to_pylist())
 
 
 def _without(rows: list[Change], those: list[Change]) -> list[Change]:
@@ -135,6 +150,24 @@ def _with_key(table: MirrorTable, rows: list[Change], rejected: list[Rejected]) 
             rejected += [(row.message, reason) for row in rows if row.values.get(name) is None]
         rows = usable
     return rows
+
+
+def prepare(table: MirrorTable, changes: Sequence[Change | Truncation]) -> pa.Table | None:
+    """The changes as an Arrow table, when nothing about them calls for more than that: the common case. Asks ClickHouse for nothing."""
+    rows = [change for change in changes if isinstance(change, Change) and not change.partial]
+    raw = _by_column(table, rows) if len(rows) == len(changes) else None
+    if raw is None:
+        return None
+    arrays: dict[str, pa.Array] = {}
+    for column, values in raw.items():
+        base, nullable = parts(table.columns[column])
+        try:
+            arrays[column] = convert(values, base)
+        except FAULTS:
+            return None
+        if arrays[column].null_count and not nullable:
+            return None
+    return pa.table(arrays | _own(rows))
 
 
 def to_arrow(client: Client, tables: Tables, name: str, rows: list[Change]) -> tuple[pa.Table | None, list[tuple[Change, str]]]:
@@ -170,13 +203,19 @@ def to_arrow(client: Client, tables: Tables, name: str, rows: list[Change]) -> t
         arrays[column] = array
     if unfit:
         return None, _unfit(client, table, rows, unfit)
+    return pa.table(arrays | _own(rows)), []
+
+
+def _own(rows: Sequence[Change]) -> dict[str, pa.Array]:
+    """The values of the mirror's own columns."""
     (lsn, deleted, txid, committed, snapshot) = zip(*[row[1:6] for row in rows], strict=True)
-    arrays["_lsn"] = pa.array(lsn, pa.uint64())
-    arrays["_deleted"] = pa.array(deleted, pa.bool_()).cast(pa.uint8())
-    arrays["_txid"] = pa.array(txid, pa.uint32())
-    arrays["_committed_at"] = pa.array(committed, pa.int64()).cast(pa.timestamp("ms", "UTC"))
-    arrays["_snapshot"] = pa.array(list(map(bool, snapshot)), pa.bool_()).cast(pa.uint8())
-    return pa.table(arrays), []
+    return {
+        "_lsn": pa.array(lsn, pa.uint64()),
+        "_deleted": pa.array(deleted, pa.bool_()).cast(pa.uint8()),
+        "_txid": pa.array(txid, pa.uint32()),
+        "_committed_at": pa.array(committed, pa.int64()).cast(pa.timestamp("ms", "UTC")),
+        "_snapshot": pa.array(list(map(bool, snapshot)), pa.bool_()).cast(pa.uint8()),
+    }
 
 
 def _by_column(table: MirrorTable, rows: Sequence[Change]) -> dict[str, Sequence[Any]] | None:

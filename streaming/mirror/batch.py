@@ -6,10 +6,13 @@ import logging
 from collections import defaultdict
 from collections.abc import Iterable
 
+import pyarrow as pa
+
 from rainbow.source.tables import BY_NAME
 from streaming import topics
 from streaming.mirror.applying import Rejected
 from streaming.mirror.envelopes import Change, Message, Truncation, UnusableError, read
+from streaming.mirror.tables import MirrorTable
 
 log = logging.getLogger("rainbow.mirror")
 
@@ -24,6 +27,8 @@ class Batch:
         self.changes: dict[str, list[Change | Truncation]] = defaultdict(list)
         self.rejected: list[Rejected] = []
         self.ends: dict[Partition, int] = {}
+        # what was made of a topic's changes in advance, and for which table; of no use once more changes came
+        self.ready: dict[str, tuple[MirrorTable, pa.Table]] = {}
         self.messages = 0
         self.bytes = 0
         self.began = 0.0

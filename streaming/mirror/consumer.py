@@ -156,6 +156,8 @@ class Mirror:
     def _land(self) -> None:
         """Wait for the batch that is being brought in; the partitions are paused meanwhile, if it takes long, and polled."""
         began = time.monotonic()
+        if self._batch.messages and not self._finish(0):
+            self._writer.prepare(self._batch)
         while not self._finish(0.2) and not self._stopping.is_set():
             if time.monotonic() - began < IMPATIENT:
                 continue

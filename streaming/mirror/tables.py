@@ -70,6 +70,10 @@ class Tables:
             found = self.look_up(name)
         return found
 
+    def known(self, name: str) -> MirrorTable | None:
+        """A table as it was when it was last looked up; None when it was not. Asks ClickHouse for nothing."""
+        return self._known.get(name)
+
     def look_up(self, name: str) -> MirrorTable | None:
         """A table as it is in ClickHouse now; None when it is not there."""
         if name in _TAKEN:

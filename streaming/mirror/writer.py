@@ -14,7 +14,7 @@ from confluent_kafka import KafkaException
 from rainbow.errors import ServiceError
 from rainbow.olap.client import connect
 from streaming import topics
-from streaming.mirror.applying import apply
+from streaming.mirror.applying import apply, prepare
 from streaming.mirror.batch import Batch
 from streaming.mirror.letters import DeadLetters
 from streaming.mirror.metrics import Metrics
@@ -59,6 +59,14 @@ class Writer:
         """Bring a batch in; the future is done when it is there, however long ClickHouse is away."""
         return self._order.submit(self._until_there, batch)
 
+    def prepare(self, batch: Batch) -> None:
+        """Make as much of a batch ready as can be without ClickHouse, while the one before is on its way."""
+        tables = self._tables
+        for topic, changes in batch.changes.items():
+            table = tables.known(topics.table_of(topic)) if tables else None
+            if table and (made := prepare(table, changes)):
+                batch.ready[topic] = table, made
+
     def close(self) -> None:
         """End the threads; a batch that is not there yet is given up."""
         self._stopping.set()
@@ -102,7 +110,7 @@ class Writer:
         if batch.snapshot:
             self._snapshots.begin(client, *batch.snapshot)
         work = {
-            topic: self._tables_pool.submit(apply, client, tables, topics.table_of(topic), changes)
+            topic: self._tables_pool.submit(apply, client, tables, topics.table_of(topic), changes, batch.ready.get(topic))
             for topic, changes in batch.changes.items()
         }
         wait(work.values())
