@@ -52,7 +52,9 @@ class Mirror:
         self._stopping = threading.Event()
         self._consumer = consumer(topics.GROUP, self._note_error, **_OPTIONS)
         self._writer = Writer(self.metrics, self._stopping)
-        self._batch = Batch()
+        # where each partition goes on
+        self._expected: dict[Partition, int] = {}
+        self._batch = Batch(self._expected)
         self._flight: tuple[Batch, Future[None]] | None = None
         self._owned: set[Partition] = set()
         self._uncommitted: dict[Partition, int] = {}
@@ -150,7 +152,8 @@ class Mirror:
 
     def _launch(self) -> None:
         if self._flight is None and self._batch.messages:
-            batch, self._batch = self._batch, Batch()
+            batch, self._batch = self._batch, Batch(self._expected)
+            self._expected.update(batch.ends)
             self._flight = batch, self._writer.bring(batch)
 
     def _land(self) -> None:
@@ -219,6 +222,13 @@ class Mirror:
         self._owned = self._owned | {(p.topic, p.partition) for p in partitions}
         self._paused = True
         self.metrics.partitions.set(len(self._owned))
+        try:
+            found = self._consumer.committed(partitions, timeout=PATIENCE)
+        except KafkaException as error:
+            # without it, whether records are missing there cannot be told
+            self._note_error(error.args[0])
+        else:
+            self._expected |= {(p.topic, p.partition): max(p.offset, 0) for p in found if p.error is None}
 
     def _on_revoke(self, _consumer: Any, partitions: list[TopicPartition]) -> None:
         """Finish what was read of partitions that another mirror is to have, then give them up."""
@@ -239,6 +249,8 @@ class Mirror:
         for offsets in (flight, self._batch.ends, self._uncommitted):
             for partition in partitions:
                 offsets.pop(partition, None)
+        for partition in partitions:
+            self._expected.pop(partition, None)
 
     def _note_error(self, error: Any) -> None:
         """An error that the client passes on: most pass, one that does not ends the mirror."""

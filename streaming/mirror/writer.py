@@ -13,6 +13,7 @@ from confluent_kafka import KafkaException
 
 from rainbow.errors import ServiceError
 from rainbow.olap.client import connect
+from rainbow.source.tables import BY_NAME
 from streaming import topics
 from streaming.mirror.applying import apply
 from streaming.mirror.batch import Batch
@@ -34,6 +35,11 @@ AT_ONCE = 3
 FIRST_PAUSE, LAST_PAUSE = 0.1, 1.0
 # seconds between looks at the views
 SERVE = 10.0
+
+LOST = (
+    "%d records were gone from the broker before the mirror read them (%s): the mirror lacks changes, and the unified views show the batch "
+    "alone until there is a new snapshot; stop capture, `select pg_drop_replication_slot('rainbow')` in PostgreSQL, and start it again"
+)
 
 # what passes by itself: a service that does not answer
 PASSING = (ClickHouseError, KafkaException, ServiceError, OSError)
@@ -101,6 +107,8 @@ class Writer:
         client, tables = self._connected()
         if batch.snapshot:
             self._snapshots.begin(client, *batch.snapshot)
+        if batch.gaps:
+            self._note_gaps(client, batch)
         work = {
             topic: self._tables_pool.submit(apply, client, tables, topics.table_of(topic), changes)
             for topic, changes in batch.changes.items()
@@ -118,6 +126,19 @@ class Writer:
         for message, reason in rejected:
             self._metrics.dead_letters.labels(topics.table_of(message.topic())).inc()
             log.warning("dead letter: %s/%d offset %d: %s", message.topic(), message.partition(), message.offset(), reason)
+
+    def _note_gaps(self, client: Client, batch: Batch) -> None:
+        """Say which records were missed, and have the views go on without the mirror. Offsets that hold no record, as of a transaction's
+        end, or one that was compacted away, are none."""
+        there = Offsets().beginnings({gap.partition[0] for gap in batch.gaps})
+        lost = [gap for gap in batch.gaps if there.get(gap.partition, 0) > gap.first]
+        for gap in lost:
+            if topics.table_of(gap.partition[0]) in BY_NAME:
+                self._snapshots.spoil(client, gap.lsn)
+        if lost:
+            listed = ", ".join(map(str, lost[:3])) + (f" and {len(lost) - 3} more" if len(lost) > 3 else "")
+            log.error(LOST, sum(gap.end - gap.first for gap in lost), listed)
+        batch.gaps = []
 
     def _connected(self) -> tuple[Client, Tables]:
         """The client and the tables, when ClickHouse answers."""
