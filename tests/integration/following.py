@@ -28,6 +28,9 @@ from tests.integration.mirroring import watch
 
 Connection = psycopg.Connection[Any]
 
+# the tables that are written and compared
+TABLES = ("brands", "categories")
+
 
 def wait_until(holds: Callable[[], object], seconds: float = 60, what: str = "") -> None:
     """Wait until something holds."""
@@ -104,7 +107,7 @@ class Writer:
                 with psycopg.connect(self._url, autocommit=True) as writer:
                     while not self._ended.wait(0.005):
                         with writer.transaction():
-                            for table in ("brands", "categories"):
+                            for table in TABLES:
                                 self._change(writer, table, draw)
             except psycopg.Error:
                 self._ended.wait(0.1)
@@ -139,13 +142,9 @@ class Followed:
     def check(self, seconds: float = 60) -> None:
         """Catch up; then the mirror's rows are PostgreSQL's, and its history has each change once, in order."""
         wait_until_caught_up(seconds)
-        with psycopg.connect(self.url, options="-c timezone=UTC") as shop, connect_clickhouse() as client:
-            for table in ("brands", "categories"):
-                rows = shop.execute(f"select id, name, updated_at from {table} order by id".encode()).fetchall()
-                mirrored = client.query(
-                    f"select id, name, updated_at from mirror.{table} final order by id", query_tz="UTC", tz_mode="aware"
-                )
-                assert mirrored.result_rows == rows, table
+        self.check_rows()
+        with psycopg.connect(self.url) as shop, connect_clickhouse() as client:
+            for table in TABLES:
                 changes = shop.execute(
                     """select (coalesce(after, before) ->> 'id')::bigint, coalesce(after, before) ->> 'name', after is null
                        from audit where name = %s and seq > %s order by seq""",
@@ -156,6 +155,16 @@ class Followed:
                 ).result_rows
                 assert by_key(history) == by_key(changes), table
         assert "Traceback" not in self.capture.log + self.mirror.log
+
+    def check_rows(self) -> None:
+        """Hold the rows of a mirror that is caught up against PostgreSQL's."""
+        with psycopg.connect(self.url, options="-c timezone=UTC") as shop, connect_clickhouse() as client:
+            for table in TABLES:
+                rows = shop.execute(f"select id, name, updated_at from {table} order by id".encode()).fetchall()
+                mirrored = client.query(
+                    f"select id, name, updated_at from mirror.{table} final order by id", query_tz="UTC", tz_mode="aware"
+                )
+                assert mirrored.result_rows == rows, table
 
 
 def by_key(versions: Sequence[Sequence[Any]]) -> dict[Any, list[tuple[Any, bool]]]:

@@ -3,27 +3,36 @@
 from __future__ import annotations
 
 import random
+import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from typing import Any
 from urllib.parse import urlsplit
 
 import psutil
+import psycopg
 import pytest
+from confluent_kafka import TopicPartition
 
 from rainbow.olap.client import connect as connect_clickhouse
 from rainbow.settings import Settings, settings
 from rainbow.stack.control import SERVICES
 from rainbow.stack.place import place_of
 from rainbow.stack.process import running
+from streaming import topics
+from streaming.clients import administrator
+from streaming.progress import Offsets, wait_until_caught_up, written
 from tests.conftest import _settings_of as settings_of
+from tests.integration.capturing import wait_until_confirmed
 from tests.integration.change_events import forget_topics
-from tests.integration.following import Followed, Writer, following
+from tests.integration.following import Followed, Writer, drop_slot, following, wait_until, wait_until_mirrored
 from tests.integration.relay import Relay
 from tests.integration.test_capture import database, kill, start
 
 pytestmark = pytest.mark.services
 
+Connection = psycopg.Connection[Any]
 Sized = Callable[[int, int], int]
 WIRES = ("capture to postgres", "capture to kafka", "mirror to kafka", "mirror to clickhouse")
 
@@ -126,3 +135,64 @@ def test_a_service_that_is_killed_or_stands_still_is_waited_for(followed: Follow
 
 def processes_of(service: str) -> list[psutil.Process]:
     return [process for place in SERVICES[service].members(place_of(settings().home, service)) if (process := running(place))]
+
+
+def test_a_slot_whose_log_was_removed_is_said_in_one_line_and_a_new_snapshot_follows_by_itself(followed: Followed) -> None:
+    with psycopg.connect(followed.url, autocommit=True) as shop:
+        shop.execute("alter system set max_slot_wal_keep_size = '1MB'")
+        shop.execute("select pg_reload_conf()")
+        try:
+            followed.capture.signal(signal.SIGSTOP)
+            with writing(followed):
+                wait_until(lambda: is_lost(shop))
+        finally:
+            shop.execute("alter system reset max_slot_wal_keep_size")
+            shop.execute("select pg_reload_conf()")
+        before = written(shop)
+        shop.execute("delete from brands where id % 2 = 0")
+    followed.capture.signal(signal.SIGCONT)
+    wait_until_mirrored(after=before)
+    followed.check_rows()
+    (line,) = [line for line in followed.capture.log.splitlines() if "has removed log" in line]
+    assert line.endswith("snapshot of 10 tables: the server has removed log that the slot needed, see max_slot_wal_keep_size")
+    followed.forget()
+    with writing(followed):
+        time.sleep(0.2)
+    followed.check()
+
+
+def is_lost(shop: Connection) -> bool:
+    """Whether the slot is lost, after the server has begun a new file of its log and looked which ones are still needed."""
+    shop.execute("select pg_switch_wal()")
+    shop.execute("checkpoint")
+    return shop.execute("select from pg_replication_slots where slot_name = 'rainbow' and wal_status = 'lost'").rowcount == 1
+
+
+def test_records_that_were_gone_before_the_mirror_read_them_are_said_and_a_new_snapshot_makes_up_for_them(followed: Followed) -> None:
+    followed.mirror.kill()
+    with writing(followed):
+        time.sleep(0.5)
+    with psycopg.connect(followed.url, autocommit=True) as shop:
+        wait_until_confirmed(shop)
+        ends = Offsets().ends([topics.topic_of("brands")])
+        admin = administrator()
+        for done in admin.delete_records([TopicPartition(*place, end) for place, end in ends.items()]).values():
+            done.result(20)
+        with writing(followed):
+            followed.mirror.start()
+            followed.mirror.until("records were gone from the broker before the mirror read them")
+        wait_until_caught_up(60)
+        with connect_clickhouse() as client:
+            assert client.query("select count() from mirror._snapshots final where completed_at is null").first_row == (1,)
+            assert client.query("select name from system.tables where database = 'serving' and name = 'total_sales'").row_count == 0
+        # what the line says
+        followed.capture.kill()
+        drop_slot(shop)
+        before = written(shop)
+        followed.capture.start()
+    wait_until_mirrored(after=before)
+    followed.check_rows()
+    followed.forget()
+    with writing(followed):
+        time.sleep(0.2)
+    followed.check()
