@@ -105,6 +105,9 @@ class Mirror:
                 self._writer.keep_house(offsets)
             except PASSING as error:
                 log.debug("housekeeping: %s", error)
+            except Exception:
+                # the mirror must not go on without it
+                log.exception("housekeeping")
             self._stopping.wait(LOOK)
 
     def _gather(self) -> None:
