@@ -18,6 +18,7 @@ from typing import Any
 
 import psycopg
 
+from rainbow.errors import ServiceError
 from rainbow.olap.client import connect as connect_clickhouse
 from rainbow.olap.serving import serve
 from rainbow.settings import PROJECT_ROOT
@@ -87,9 +88,9 @@ class Follower(Process):
     def log(self) -> str:
         return self._log.read_text()
 
-    def until(self, said: str, seconds: float = 60) -> None:
-        """Wait until it has said something."""
-        wait_until(lambda: said in self.log, seconds, f"{said!r} in {self.log}")
+    def until(self, said: str, seconds: float = 60, *, times: int = 1) -> None:
+        """Wait until it has said something, so many times."""
+        wait_until(lambda: self.log.count(said) >= times, seconds, said)
 
 
 class Writer:
@@ -141,7 +142,7 @@ class Followed:
 
     def check(self, seconds: float = 60) -> None:
         """Catch up; then the mirror's rows are PostgreSQL's, and its history has each change once, in order."""
-        wait_until_caught_up(seconds)
+        wait_until(lambda: is_caught_up(seconds), seconds)
         self.check_rows()
         with psycopg.connect(self.url) as shop, connect_clickhouse() as client:
             for table in TABLES:
@@ -165,6 +166,27 @@ class Followed:
                     f"select id, name, updated_at from mirror.{table} final order by id", query_tz="UTC", tz_mode="aware"
                 )
                 assert mirrored.result_rows == rows, table
+
+
+def is_caught_up(seconds: float) -> bool:
+    """Whether the mirror has caught up within these seconds; False when a broker that is asked does not answer."""
+    try:
+        wait_until_caught_up(seconds)
+    except ServiceError as error:
+        if "does not answer" not in str(error):
+            raise
+        return False
+    return True
+
+
+@contextmanager
+def writing(shop: Followed) -> Iterator[None]:
+    """Something is written all the time."""
+    writer = Writer(shop.url)
+    try:
+        yield
+    finally:
+        writer.stop()
 
 
 def by_key(versions: Sequence[Sequence[Any]]) -> dict[Any, list[tuple[Any, bool]]]:

@@ -6,7 +6,7 @@ import random
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -25,10 +25,12 @@ from streaming.clients import administrator
 from streaming.progress import Offsets, wait_until_caught_up, written
 from tests.conftest import _settings_of as settings_of
 from tests.integration.capturing import wait_until_confirmed
-from tests.integration.change_events import forget_topics
-from tests.integration.following import Followed, Writer, drop_slot, following, wait_until, wait_until_mirrored
+from tests.integration.change_events import forget_topics, send
+from tests.integration.following import Followed, drop_slot, following, wait_until, wait_until_mirrored, writing
+from tests.integration.mirror_story import letters
 from tests.integration.relay import Relay
 from tests.integration.test_capture import database, kill, start
+from tests.integration.test_mirror_faults import _limit as limit_letters
 
 pytestmark = pytest.mark.services
 
@@ -75,16 +77,6 @@ def followed(stream_stack: Settings, wires: dict[str, Relay], tmp_path_factory: 
         }
         with following(url, tmp_path_factory.mktemp("followed"), capture=capture, mirror=mirror) as made:
             yield made
-
-
-@contextmanager
-def writing(shop: Followed) -> Iterator[None]:
-    """Something is written all the time."""
-    writer = Writer(shop.url)
-    try:
-        yield
-    finally:
-        writer.stop()
 
 
 def repeated(shop: Followed, times: int, fault: Callable[[random.Random], None]) -> None:
@@ -135,6 +127,49 @@ def test_a_service_that_is_killed_or_stands_still_is_waited_for(followed: Follow
 
 def processes_of(service: str) -> list[psutil.Process]:
     return [process for place in SERVICES[service].members(place_of(settings().home, service)) if (process := running(place))]
+
+
+def test_dead_letters_whose_topic_is_gone_or_takes_nothing_wait_and_are_not_lost(followed: Followed, sized: Sized) -> None:
+    for n in range(sized(1, 20)):
+        forget_letters()
+        with writing(followed):
+            send([(topics.topic_of("categories"), b"{}", b"no JSON %d" % n, None)])
+        followed.check()
+        limit_letters(1)
+        said = followed.mirror.log.count("a batch waits")
+        with writing(followed):
+            send([(topics.topic_of("brands"), b"{}", b"none %d" % n, None)])
+            followed.mirror.until("a batch waits", times=said + 1)
+        assert len(letters()) == 1
+        limit_letters(1 << 20)
+        followed.check()
+        assert {letter["value"] for letter in letters()} == {f"no JSON {n}", f"none {n}"}
+
+
+def forget_letters() -> None:
+    """Delete the topic of dead letters, and wait until it is gone."""
+    admin = administrator()
+    for gone in admin.delete_topics([topics.DEAD_LETTERS], operation_timeout=10).values():
+        gone.result(10)
+    wait_until(lambda: topics.DEAD_LETTERS not in admin.list_topics(timeout=10).topics)
+
+
+def test_capture_waits_until_a_dead_letter_can_be_written(followed: Followed, sized: Sized) -> None:
+    for n in range(sized(1, 20)):
+        limit_letters(1)
+        said = followed.capture.log.count("it is in rainbow.dead-letters")
+        with psycopg.connect(followed.url, autocommit=True) as shop, writing(followed):
+            shop.execute(
+                "insert into brands (id, name, created_at, updated_at) values (%s, repeat('x', 34000000), now(), now())", [1000 + n]
+            )
+            followed.capture.until("it is in rainbow.dead-letters", times=said + 1)
+            shop.execute("delete from brands where id > 999")
+        before = len(letters())
+        limit_letters(1 << 20)
+        wait_until_caught_up(60)
+        followed.check_rows()
+        assert len(letters()) > before
+    followed.forget()
 
 
 def test_a_slot_whose_log_was_removed_is_said_in_one_line_and_a_new_snapshot_follows_by_itself(followed: Followed) -> None:
