@@ -446,6 +446,18 @@ def test_a_new_snapshot_is_taken_when_the_slot_is_gone(shop: Connection) -> None
     assert rows(records(BRANDS)) == rows_of(shop, "brands")
 
 
+def test_a_new_snapshot_is_taken_when_the_publication_is_dropped_while_it_streams(shop: Connection) -> None:
+    new(shop, "Oak")
+    with capturing() as capture:
+        shop.execute("drop publication rainbow")
+        new(shop, "Ash")
+        capture.until("the publication was made anew")
+        capture.until("snapshot complete: 2 rows")
+        new(shop, "Elm")
+        wait_until_confirmed(shop)
+    assert rows(records(BRANDS)) == rows_of(shop, "brands")
+
+
 def test_an_event_that_no_topic_takes_is_a_dead_letter_and_the_rest_goes_on(shop: Connection) -> None:
     with capturing() as capture:
         shop.execute("insert into brands (name, created_at, updated_at) values (repeat('x', 34000000), now(), now())")
