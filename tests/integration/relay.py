@@ -28,6 +28,8 @@ class Relay:
         self._passing = threading.Event()
         self._passing.set()
         self._refusing = False
+        # bytes that passed
+        self.passed = 0
         self._links: list[_Link] = []
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -94,6 +96,7 @@ class Relay:
                 if link.forgotten:
                     return
                 target.sendall(part)
+                self.passed += len(part)
         self._passing.wait()
         if not link.forgotten:
             link.close()

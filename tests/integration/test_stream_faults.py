@@ -89,6 +89,14 @@ def repeated(shop: Followed, times: int, fault: Callable[[random.Random], None])
         shop.check()
 
 
+def test_the_wires_are_all_that_capture_and_mirror_have(followed: Followed, wires: dict[str, Relay]) -> None:
+    relays = {relay.port for relay in wires.values()}
+    for one in (followed.capture, followed.mirror):
+        called = {there.raddr.port for there in psutil.Process(one.pid).net_connections("tcp") if there.raddr}
+        assert called
+        assert called <= relays
+
+
 @pytest.mark.parametrize("wire", WIRES)
 def test_a_network_that_stops_or_is_cut_is_waited_for(followed: Followed, wires: dict[str, Relay], sized: Sized, wire: str) -> None:
     def fault(draw: random.Random) -> None:
@@ -97,7 +105,9 @@ def test_a_network_that_stops_or_is_cut_is_waited_for(followed: Followed, wires:
             time.sleep(draw.random() * sized(1, 4))
             wires[wire].go_on()
 
+    passed = wires[wire].passed
     repeated(followed, sized(1, 20), fault)
+    assert wires[wire].passed > passed
 
 
 @pytest.mark.timeout(1800)
