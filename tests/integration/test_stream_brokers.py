@@ -14,7 +14,7 @@ from rainbow.settings import Settings
 from streaming import topics
 from streaming.clients import administrator
 from tests.conftest import _settings_of as settings_of
-from tests.integration.following import Followed, following, writing
+from tests.integration.following import Followed, following, wait_until, writing
 from tests.integration.homes import Home, home
 from tests.integration.test_capture import database
 from tests.integration.test_kafka_service import ELSEWHERE
@@ -48,10 +48,10 @@ def followed(stream_stack: Settings, three: Home, tmp_path: Path) -> Iterator[Fo
 def test_one_of_three_brokers_may_die_or_stand_still_and_come_back(
     followed: Followed, three: Home, sized: Callable[[int, int], int]
 ) -> None:
-    described = administrator().list_topics(timeout=10).topics[topics.topic_of("brands")]
-    assert {len(partition.replicas) for partition in described.partitions.values()} == {2}
     draw = random.Random(3)
     for number in range(sized(2, 20)):
+        # a second broker must not go before the first one has all again
+        wait_until(all_is_twice_there)
         broker = three.process(f"kafka/{number % 3 + 1}")
         with writing(followed):
             time.sleep(draw.random())
@@ -68,3 +68,9 @@ def test_one_of_three_brokers_may_die_or_stand_still_and_come_back(
                 three.up("kafka")
             time.sleep(draw.random())
         followed.check()
+
+
+def all_is_twice_there() -> bool:
+    """Whether each partition of a table has two replicas, in step with one another."""
+    tables = [topic for name, topic in administrator().list_topics(timeout=10).topics.items() if name in topics.names()]
+    return {len(partition.isrs) for topic in tables for partition in topic.partitions.values()} == {2}
