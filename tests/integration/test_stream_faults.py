@@ -6,7 +6,7 @@ import random
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -127,10 +127,13 @@ def test_a_service_that_is_killed_or_stands_still_is_waited_for(followed: Follow
         start(service)
         stopped = [process for process in processes_of(service) for process in (process, *process.children(recursive=True))]
         for process in stopped:
-            process.suspend()
+            # a server process of PostgreSQL's may have ended by now
+            with suppress(psutil.NoSuchProcess):
+                process.suspend()
         time.sleep(draw.random() * sized(1, 8))
         for process in stopped:
-            process.resume()
+            with suppress(psutil.NoSuchProcess):
+                process.resume()
 
     repeated(followed, sized(1, 20), fault)
 
