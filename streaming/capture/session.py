@@ -153,8 +153,9 @@ class Session:
         if state.timeline != server.timeline or server.position < state.confirmed:
             state.timeline, state.confirmed = server.timeline, 0
         replication.start(SLOT, catalog.PUBLICATION, state.confirmed, state.check)
+        state.published = None
         # of a publication that is gone the server sends nothing, from version 18 on without a word
-        stream = self._stream = Stream(replication, outbox, state, lambda: catalog.publication(self._side) == note.publication)
+        stream = self._stream = Stream(replication, outbox, state, lambda: state.published in (None, note.publication))
         if state.phase != "streaming":
             self._say(f"streaming from {wire.lsn_text(state.confirmed)}" if state.confirmed else "streaming")
         state.phase = "streaming"

@@ -24,20 +24,17 @@ _ASK_AFTER, _GIVE_UP_AFTER = 5.0, 20.0
 _STOP_WITHIN = 8.0
 # between two looks at the figures
 _TALLY_EVERY = 0.5
-# between two looks at what may change while it streams
-_LOOK_EVERY = 2.0
 
 
 class Stream:
     """A slot's changes on their way to the broker; ``run`` ends when the stop is asked for, or ``leave`` was set.
 
-    ``may_go_on`` is asked every few seconds whether the stream still brings all changes; it is left when not.
+    ``may_go_on`` is asked again and again whether the stream still brings all changes; it is left when not.
     """
 
     def __init__(self, replication: Replication, outbox: Outbox, state: State, may_go_on: Callable[[], bool]) -> None:
         self._replication, self._outbox, self._state, self._may_go_on = replication, outbox, state, may_go_on
         self.leave = False
-        self._looked = time.monotonic()
         self._told = 0
         self._heard = self._sent = self._drained = time.monotonic()
         self._tallied = 0.0
@@ -57,8 +54,7 @@ class Stream:
             self._confirm(changes, now)
             if now - self._tallied > _TALLY_EVERY:
                 self._tally(changes, now)
-            if now - self._looked > _LOOK_EVERY:
-                self._looked, self.leave = now, self.leave or not self._may_go_on()
+            self.leave = self.leave or not self._may_go_on()
             if self._to_end(changes, now):
                 return self._end(changes)
             if not messages:
