@@ -22,16 +22,14 @@ Partition = tuple[str, int]
 class Gap:
     """Offsets of a partition that were passed over, from ``first`` up to ``end``: perhaps of records that the broker no longer has.
 
-    ``lsn`` is the position of the first change behind them, None while no change was read.
+    ``first`` is None where the group's own offset says it, as for the first message of a partition that was just assigned. ``lsn`` is the
+    position of the first change behind them, None while no change was read.
     """
 
     partition: Partition
-    first: int
+    first: int | None
     end: int
     lsn: int | None = None
-
-    def __str__(self) -> str:
-        return f"{self.partition[0]}/{self.partition[1]} offsets {self.first} to {self.end - 1}"
 
 
 class Batch:
@@ -87,8 +85,8 @@ class Batch:
             self.snapshot_ended = max(self.snapshot_ended, change.lsn)
 
     def _look_for_gap(self, partition: Partition, offset: int) -> None:
-        expected = self.ends.get(partition, self._expected.get(partition, offset))
-        if offset > expected:
+        expected = self.ends.get(partition, self._expected.get(partition))
+        if expected is None or offset > expected:
             gap = self._open_gaps[partition] = Gap(partition, expected, offset)
             self.gaps.append(gap)
 

@@ -225,13 +225,6 @@ class Mirror:
         self._owned = self._owned | {(p.topic, p.partition) for p in partitions}
         self._paused = True
         self.metrics.partitions.set(len(self._owned))
-        try:
-            found = self._consumer.committed(partitions, timeout=PATIENCE)
-        except KafkaException as error:
-            # without it, whether records are missing there cannot be told
-            self._note_error(error.args[0])
-        else:
-            self._expected |= {(p.topic, p.partition): max(p.offset, 0) for p in found if p.error is None}
 
     def _on_revoke(self, _consumer: Any, partitions: list[TopicPartition]) -> None:
         """Finish what was read of partitions that another mirror is to have, then give them up."""

@@ -54,6 +54,7 @@ class Writer:
         self._client: Client | None = None
         self._tables: Tables | None = None
         self._letters = DeadLetters()
+        self._offsets: Offsets | None = None
         self._snapshots = Snapshots()
         self._truncations = Truncations()
         self._lock = threading.Lock()
@@ -130,14 +131,22 @@ class Writer:
     def _note_gaps(self, client: Client, batch: Batch) -> None:
         """Say which records were missed, and have the views go on without the mirror. Offsets that hold no record, as of a transaction's
         end, or one that was compacted away, are none."""
-        there = Offsets().beginnings({gap.partition[0] for gap in batch.gaps})
-        lost = [gap for gap in batch.gaps if there.get(gap.partition, 0) > gap.first]
-        for gap in lost:
-            if topics.table_of(gap.partition[0]) in BY_NAME:
-                self._snapshots.spoil(client, gap.lsn)
+        if self._offsets is None:
+            self._offsets = Offsets()
+        there = self._offsets.beginnings({gap.partition[0] for gap in batch.gaps})
+        # of what is brought in here, nothing is committed yet
+        committed = self._offsets.committed() if any(gap.first is None for gap in batch.gaps) else {}
+        lost = []
+        for gap in batch.gaps:
+            first = committed.get(gap.partition, 0) if gap.first is None else gap.first
+            if first < gap.end and first < there.get(gap.partition, 0):
+                lost.append((gap, first))
+                if topics.table_of(gap.partition[0]) in BY_NAME:
+                    self._snapshots.spoil(client, gap.lsn)
         if lost:
-            listed = ", ".join(map(str, lost[:3])) + (f" and {len(lost) - 3} more" if len(lost) > 3 else "")
-            log.error(LOST, sum(gap.end - gap.first for gap in lost), listed)
+            listed = [f"{gap.partition[0]}/{gap.partition[1]} offsets {first} to {gap.end - 1}" for gap, first in lost]
+            more = f" and {len(lost) - 3} more" if len(lost) > 3 else ""
+            log.error(LOST, sum(gap.end - first for gap, first in lost), ", ".join(listed[:3]) + more)
         batch.gaps = []
 
     def _connected(self) -> tuple[Client, Tables]:

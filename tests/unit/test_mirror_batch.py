@@ -42,7 +42,7 @@ def change(offset: int, lsn: int = 100) -> Told:
     return Told(offset, event("brands", "c", lsn, after=row("brands", 1)))
 
 
-def gaps(batch: Batch, *told: Told) -> list[tuple[int, int, int | None]]:
+def gaps(batch: Batch, *told: Told) -> list[tuple[int | None, int, int | None]]:
     batch.add(told)
     return [(gap.first, gap.end, gap.lsn) for gap in batch.gaps]
 
@@ -50,11 +50,14 @@ def gaps(batch: Batch, *told: Told) -> list[tuple[int, int, int | None]]:
 def test_offsets_that_follow_one_another_are_no_gap_nor_is_what_is_read_again() -> None:
     assert gaps(Batch({HERE: 7}), change(7), change(8), change(9)) == []
     assert gaps(Batch({HERE: 7}), change(5), change(6)) == []
-    assert gaps(Batch(), change(1000)) == []
 
 
 def test_what_is_missing_before_the_first_message_and_between_two_is_a_gap() -> None:
     assert gaps(Batch({HERE: 7}), change(9, 100), change(10, 101), change(15, 102)) == [(7, 9, 100), (11, 15, 102)]
+
+
+def test_of_a_partition_that_was_just_assigned_the_groups_own_offset_has_to_tell() -> None:
+    assert gaps(Batch(), change(1000), change(1001)) == [(None, 1000, 100)]
 
 
 def test_the_change_behind_a_gap_may_come_after_a_tombstone() -> None:
