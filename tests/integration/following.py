@@ -46,7 +46,10 @@ def wait_until_mirrored(seconds: float = 60, *, after: int = 0) -> None:
     noted = "select count() from system.tables where database = 'mirror' and name = '_snapshots'"
     complete = f"select count() from mirror._snapshots final where completed_at is not null and lsn >= {after}"
     with connect_clickhouse() as client:
-        wait_until(lambda: client.command(noted) and client.command(complete), seconds, "the mirror has not all of a snapshot")
+        try:
+            wait_until(lambda: client.command(noted) and client.command(complete), seconds)
+        except AssertionError:
+            raise AssertionError(f"after {after}: {client.query('select * from mirror._snapshots final').result_rows}") from None
         # the mirror does so too, a moment after it has noted that it has all
         serve(client)
     wait_until_caught_up(seconds)
