@@ -105,6 +105,8 @@ class Mirror:
                 self._writer.keep_house(offsets)
             except PASSING as error:
                 log.debug("housekeeping: %s", error)
+                offsets = Offsets()
+                self._writer.reconnect()
             except Exception:
                 # the mirror must not go on without it
                 log.exception("housekeeping")

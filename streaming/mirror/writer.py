@@ -72,6 +72,14 @@ class Writer:
         self._order.shutdown(wait=True, cancel_futures=True)
         self._tables_pool.shutdown(wait=True, cancel_futures=True)
 
+    def reconnect(self) -> None:
+        """Forget what is known of the tables, and the connections: where one was lost without a word, each of the others would be
+        waited for in turn, and Kafka's administrator may never find its broker again."""
+        self._offsets = None
+        if self._client and self._tables:
+            self._tables.forget()
+            self._client.close_connections()
+
     def keep_house(self, offsets: Offsets) -> None:
         """See whether a snapshot is complete, and every few seconds have the views follow what was published."""
         client, tables = self._connected()
@@ -96,8 +104,7 @@ class Writer:
                 if time.monotonic() - complained > 10:
                     complained = time.monotonic()
                     log.warning("a batch waits: %s", str(error).strip().splitlines()[0] if str(error).strip() else repr(error))
-                if self._tables:
-                    self._tables.forget()
+                self.reconnect()
                 self._stopping.wait(pause)
                 pause = min(2 * pause, LAST_PAUSE)
         if complained:
@@ -131,11 +138,10 @@ class Writer:
     def _note_gaps(self, client: Client, batch: Batch) -> None:
         """Say which records were missed, and have the views go on without the mirror. Offsets that hold no record, as of a transaction's
         end, or one that was compacted away, are none."""
-        if self._offsets is None:
-            self._offsets = Offsets()
-        there = self._offsets.beginnings({gap.partition[0] for gap in batch.gaps})
+        offsets = self._offsets = self._offsets or Offsets()
+        there = offsets.beginnings({gap.partition[0] for gap in batch.gaps})
         # of what is brought in here, nothing is committed yet
-        committed = self._offsets.committed() if any(gap.first is None for gap in batch.gaps) else {}
+        committed = offsets.committed() if any(gap.first is None for gap in batch.gaps) else {}
         lost = []
         for gap in batch.gaps:
             first = committed.get(gap.partition, 0) if gap.first is None else gap.first

@@ -199,7 +199,7 @@ def test_a_slot_whose_log_was_removed_is_said_in_one_line_and_a_new_snapshot_fol
         before = written(shop)
         shop.execute("delete from brands where id % 2 = 0")
     followed.capture.signal(signal.SIGCONT)
-    wait_until_mirrored(20, after=before)
+    wait_until_mirrored(after=before)
     followed.check_rows()
     (line,) = [line for line in followed.capture.log.splitlines() if "has removed log" in line]
     assert line.endswith("snapshot of 10 tables: the server has removed log that the slot needed, see max_slot_wal_keep_size")
@@ -238,7 +238,7 @@ def test_records_that_were_gone_before_the_mirror_read_them_are_said_and_a_new_s
         drop_slot(shop)
         before = written(shop)
         followed.capture.start()
-    wait_until_mirrored(20, after=before)
+    wait_until_mirrored(after=before)
     followed.check_rows()
     followed.forget()
     with writing(followed):
