@@ -10,6 +10,7 @@ import re
 import time
 from collections import Counter
 from collections.abc import Container, Iterable, Mapping
+from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -116,7 +117,7 @@ class Offsets:
             (answer,) = self._admin.list_consumer_group_offsets(
                 [ConsumerGroupTopicPartitions(topics.GROUP)], request_timeout=_PATIENCE
             ).values()
-            found = answer.result().topic_partitions
+            found = _result(answer).topic_partitions
         except KafkaException as error:
             raise _no_answer(error) from error
         return {(p.topic, p.partition): p.offset for p in found if p.offset >= 0}
@@ -144,7 +145,7 @@ class Offsets:
                 wanted = [name for name in found if (re.match(topics.PATTERN, name) if names is None else name in names)]
                 asked = {TopicPartition(name, number): of for name in wanted for number in found[name].partitions}
                 answers = self._admin.list_offsets(asked, request_timeout=_PATIENCE) if asked else {}
-                return {(where.topic, where.partition): answer.result().offset for where, answer in answers.items()}
+                return {(where.topic, where.partition): _result(answer).offset for where, answer in answers.items()}
             except KafkaException as error:
                 # a partition that is just given to another broker, or a topic that is just made anew
                 if error.args[0].code() not in _UNSETTLED or time.monotonic() > deadline:
@@ -160,10 +161,10 @@ def wait_until_caught_up(seconds: float = 30) -> None:
     with connect(autocommit=True) as connection:
         target = written(connection)
         state = slot(connection)
-        while state is None or state.confirmed < target:
+        # a slot that nobody reads may be one whose initial snapshot is not in the topics yet
+        while state is None or not state.active or state.confirmed < target:
             if time.monotonic() > deadline:
-                missing = "there is no slot" if state is None else f"capture is {target - state.confirmed} bytes behind"
-                raise ServiceError(f"not caught up after {seconds:g} s: {missing}; is `rainbow stream capture` running?")
+                raise ServiceError(f"not caught up after {seconds:g} s: {_missing(state, target)}; is `rainbow stream capture` running?")
             time.sleep(_PAUSE)
             state = slot(connection)
     offsets = Offsets()
@@ -176,6 +177,13 @@ def wait_until_caught_up(seconds: float = 30) -> None:
                 f"{records} of them in {topic}/{partition}; is `rainbow stream mirror` running?"
             )
         time.sleep(_PAUSE)
+
+
+def _missing(state: Slot | None, target: int) -> str:
+    if state is None:
+        return "there is no slot"
+    late = target - state.confirmed
+    return f"capture is {late} bytes behind" if late > 0 else "capture does not stream"
 
 
 @dataclass(frozen=True)
@@ -301,6 +309,14 @@ def last_events(client: Client) -> dict[str, datetime]:
 
 def _literal(text: str) -> str:
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def _result(future: Any) -> Any:
+    """What an administrator's request brings. Raises ServiceError when it brings nothing for longer than the request may take."""
+    try:
+        return future.result(2 * _PATIENCE)
+    except FutureTimeoutError:
+        raise ServiceError("Kafka does not answer: a request was lost; see `rainbow status`, or set RAINBOW_KAFKA_SERVERS") from None
 
 
 def _no_answer(error: Exception) -> ServiceError:

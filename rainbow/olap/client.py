@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
@@ -10,6 +11,10 @@ from rainbow.settings import settings
 
 if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
+
+
+# what the client says of connections that break, with tracebacks, is no news to a user; its errors are raised as well
+logging.getLogger("clickhouse_connect").addHandler(logging.NullHandler())
 
 
 def connect(**options: Any) -> Client:

@@ -94,8 +94,13 @@ def publish(connection: Connection, say: Say, warn: Say) -> tuple[int, frozenset
         missing = [name for name in publishable if name not in present]
         if missing and _add(connection, missing, say, warn):
             added = frozenset(f"{SCHEMA}.{name}" for name in missing)
-    (oid,) = _row(connection, "select oid::bigint from pg_publication where pubname = %s", [PUBLICATION])
-    return int(oid), added
+    return publication(connection), added
+
+
+def publication(connection: Connection) -> int:
+    """The publication's id; 0 when there is none."""
+    (oid,) = _row(connection, "select coalesce(max(oid::bigint), 0) from pg_publication where pubname = %s", [PUBLICATION])
+    return int(oid)
 
 
 def published(connection: Connection, warn: Say) -> tuple[Published, ...]:

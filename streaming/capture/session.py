@@ -54,7 +54,7 @@ class Session:
                 server = replication.identify(self._state.check)
                 note = self._catch_up(replication, note, found, server, publication, tables, fresh)
                 self._tables = note.tables
-                self._follow(replication, server)
+                self._follow(replication, server, note)
             finally:
                 self._state.phase = "waiting"
                 replication.close()
@@ -146,14 +146,16 @@ class Session:
         notes.write(self._outbox, note, self._state.check)
         return note
 
-    def _follow(self, replication: wire.Replication, server: wire.Server) -> None:
+    def _follow(self, replication: wire.Replication, server: wire.Server, note: Note) -> None:
         state, outbox = self._state, self._outbox
         # what was sent before is acknowledged first, so that nothing older comes behind what is read again
         outbox.drain(state.check)
         if state.timeline != server.timeline or server.position < state.confirmed:
             state.timeline, state.confirmed = server.timeline, 0
         replication.start(SLOT, catalog.PUBLICATION, state.confirmed, state.check)
-        stream = self._stream = Stream(replication, outbox, state)
+        state.published = None
+        # of a publication that is gone the server sends nothing, from version 18 on without a word
+        stream = self._stream = Stream(replication, outbox, state, lambda: state.published in (None, note.publication))
         if state.phase != "streaming":
             self._say(f"streaming from {wire.lsn_text(state.confirmed)}" if state.confirmed else "streaming")
         state.phase = "streaming"

@@ -12,13 +12,17 @@ class StoppedError(Exception):
 
 @dataclass
 class State:
-    """``confirmed``: all events before this position are acknowledged, on the server of ``timeline``; ``met``: tables that joined meanwhile."""
+    """``confirmed``: all events before this position are acknowledged, on the server of ``timeline``; ``met``: tables that joined meanwhile.
+
+    ``published``: the publication's id as it was a moment ago, 0 for none; None when nobody has looked.
+    """
 
     stopping: float | None = None
     process: int | None = None
     timeline: str = ""
     confirmed: int = 0
     met: set[int] = field(default_factory=set)
+    published: int | None = None
 
     phase: str = "starting"
     counts: dict[str, int] = field(default_factory=dict)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import psycopg
 
@@ -26,10 +27,13 @@ _TALLY_EVERY = 0.5
 
 
 class Stream:
-    """A slot's changes on their way to the broker; ``run`` ends when the stop is asked for, or ``leave`` was set."""
+    """A slot's changes on their way to the broker; ``run`` ends when the stop is asked for, or ``leave`` was set.
 
-    def __init__(self, replication: Replication, outbox: Outbox, state: State) -> None:
-        self._replication, self._outbox, self._state = replication, outbox, state
+    ``may_go_on`` is asked again and again whether the stream still brings all changes; it is left when not.
+    """
+
+    def __init__(self, replication: Replication, outbox: Outbox, state: State, may_go_on: Callable[[], bool]) -> None:
+        self._replication, self._outbox, self._state, self._may_go_on = replication, outbox, state, may_go_on
         self.leave = False
         self._told = 0
         self._heard = self._sent = self._drained = time.monotonic()
@@ -50,6 +54,7 @@ class Stream:
             self._confirm(changes, now)
             if now - self._tallied > _TALLY_EVERY:
                 self._tally(changes, now)
+            self.leave = self.leave or not self._may_go_on()
             if self._to_end(changes, now):
                 return self._end(changes)
             if not messages:

@@ -73,6 +73,8 @@ def _insert(client: Client, tables: Tables, name: str, rows: list[Change]) -> li
         if getattr(error, "code", None) not in DATA_ERRORS:
             raise
         reason = f"ClickHouse refuses it: {str(error).strip().splitlines()[0]}"
+    except OSError:
+        raise
     except Exception as error:
         log.exception("%s: rows that the mirror cannot cope with", name)
         reason = f"the mirror cannot cope with it: {type(error).__name__}: {error}"
@@ -89,6 +91,8 @@ def _once_more(client: Client, tables: Tables, name: str, rows: list[Change], re
     except ClickHouseError as error:
         if getattr(error, "code", None) not in DATA_ERRORS:
             raise
+    except OSError:
+        raise
     except Exception as error:
         log.debug("%s: again %r", name, error)
     return [(rows[0].message, reason)]

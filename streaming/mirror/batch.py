@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 import pyarrow as pa
 
@@ -20,10 +21,30 @@ log = logging.getLogger("rainbow.mirror")
 Partition = tuple[str, int]
 
 
-class Batch:
-    """Messages on their way: changes by topic, in order; messages that cannot be used; the next offset of each partition."""
+@dataclass
+class Gap:
+    """Offsets of a partition that were passed over, from ``first`` up to ``end``: perhaps of records that the broker no longer has.
 
-    def __init__(self) -> None:
+    ``first`` is None where the group's own offset says it, as for the first message of a partition that was just assigned. ``lsn`` is the
+    position of the first change behind them, None while no change was read.
+    """
+
+    partition: Partition
+    first: int | None
+    end: int
+    lsn: int | None = None
+
+
+class Batch:
+    """Messages on their way: changes by topic, in order; messages that cannot be used; the next offset of each partition.
+
+    ``expected``: the offsets at which partitions go on, of those of which that is known; kept by the caller.
+    """
+
+    def __init__(self, expected: Mapping[Partition, int] | None = None) -> None:
+        self._expected = expected if expected is not None else {}
+        self.gaps: list[Gap] = []
+        self._open_gaps: dict[Partition, Gap] = {}
         self.changes: dict[str, list[Change | Truncation]] = defaultdict(list)
         self.rejected: list[Rejected] = []
         self.ends: dict[Partition, int] = {}
@@ -40,8 +61,11 @@ class Batch:
         """Take messages in."""
         changes, ends = self.changes, self.ends
         for message in messages:
-            topic = message.topic()
-            ends[topic, message.partition()] = message.offset() + 1
+            topic, offset = message.topic(), message.offset()
+            partition = topic, message.partition()
+            if ends.get(partition) != offset:
+                self._look_for_gap(partition, offset)
+            ends[partition] = offset + 1
             try:
                 change = read(message)
             except UnusableError as reason:
@@ -53,6 +77,8 @@ class Batch:
                 continue
             if change is not None:
                 changes[topic].append(change)
+                if self._open_gaps:
+                    self._close_gap(partition, change)
                 if change.snapshot:
                     self._note(topics.table_of(topic), change)
 
@@ -62,6 +88,20 @@ class Batch:
             self.snapshot = change.lsn, change.txid
         if change.snapshot == "last":
             self.snapshot_ended = max(self.snapshot_ended, change.lsn)
+
+    def _look_for_gap(self, partition: Partition, offset: int) -> None:
+        expected = self.ends.get(partition, self._expected.get(partition))
+        if expected is None or offset > expected:
+            gap = self._open_gaps[partition] = Gap(partition, expected, offset)
+            self.gaps.append(gap)
+
+    def _close_gap(self, partition: Partition, change: Change | Truncation) -> None:
+        gap = self._open_gaps.pop(partition, None)
+        if gap and change.snapshot and isinstance(change, Truncation):
+            # a snapshot begins, which makes up for them
+            self.gaps.remove(gap)
+        elif gap:
+            gap.lsn = change.lsn
 
     def read_to(self) -> int:
         """The position up to which a snapshot is surely whole in the topics, by these events; 0 when they do not say."""

@@ -52,7 +52,9 @@ class Mirror:
         self._stopping = threading.Event()
         self._consumer = consumer(topics.GROUP, self._note_error, **_OPTIONS)
         self._writer = Writer(self.metrics, self._stopping)
-        self._batch = Batch()
+        # where each partition goes on
+        self._expected: dict[Partition, int] = {}
+        self._batch = Batch(self._expected)
         self._flight: tuple[Batch, Future[None]] | None = None
         self._owned: set[Partition] = set()
         self._uncommitted: dict[Partition, int] = {}
@@ -103,6 +105,11 @@ class Mirror:
                 self._writer.keep_house(offsets)
             except PASSING as error:
                 log.debug("housekeeping: %s", error)
+                offsets = Offsets()
+                self._writer.reconnect()
+            except Exception:
+                # the mirror must not go on without it
+                log.exception("housekeeping")
             self._stopping.wait(LOOK)
 
     def _gather(self) -> None:
@@ -150,7 +157,8 @@ class Mirror:
 
     def _launch(self) -> None:
         if self._flight is None and self._batch.messages:
-            batch, self._batch = self._batch, Batch()
+            batch, self._batch = self._batch, Batch(self._expected)
+            self._expected.update(batch.ends)
             self._flight = batch, self._writer.bring(batch)
 
     def _land(self) -> None:
@@ -241,6 +249,8 @@ class Mirror:
         for offsets in (flight, self._batch.ends, self._uncommitted):
             for partition in partitions:
                 offsets.pop(partition, None)
+        for partition in partitions:
+            self._expected.pop(partition, None)
 
     def _note_error(self, error: Any) -> None:
         """An error that the client passes on: most pass, one that does not ends the mirror."""

@@ -1,4 +1,5 @@
-"""Which initial snapshots the mirror saw, and when it had all of one: the table ``mirror._snapshots``, and the views that go by it.
+"""Which initial snapshots the mirror saw, when it had all of one, and whether it lacks changes since: the table ``mirror._snapshots``, and
+the views that go by it.
 
 All state is in that table and in the group's offsets, so any mirror of the group can go on where another was killed.
 """
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
 log = logging.getLogger("rainbow.mirror")
 
 
+# the transaction of what is no snapshot, but stands for changes that were lost: it never ends, until there is a newer snapshot
+_NONE = 0
+
+
 @dataclass(frozen=True)
 class Noted:
     """A snapshot: its position, its transaction's id, whether its end was read, and whether the mirror has all of it."""
@@ -29,6 +34,11 @@ class Noted:
     txid: int
     ended: bool
     completed: bool
+
+    @property
+    def is_spoilt(self) -> bool:
+        """Whether changes that came after it were lost."""
+        return self.txid == _NONE and not self.completed
 
 
 class Snapshots:
@@ -60,8 +70,16 @@ class Snapshots:
             if self._newest and self._newest.ended:
                 return
             self._newest = newest(client)
-            if self._newest and not self._newest.ended and read_to >= self._newest.lsn:
+            if self._newest and not self._newest.ended and not self._newest.is_spoilt and read_to >= self._newest.lsn:
                 self._note(client, Noted(self._newest.lsn, self._newest.txid, True, False))
+
+    def spoil(self, client: Client, lsn: int | None) -> None:
+        """Note that changes before this position were lost, for good unless a newer snapshot is known; None: it is not known which."""
+        with self._lock:
+            self._newest = found = newest(client)
+            if found and not found.is_spoilt and (lsn is None or lsn >= found.lsn):
+                self._note(client, Noted(lsn or found.lsn, _NONE, False, False))
+                serve_views(client)
 
     @property
     def is_open(self) -> bool:

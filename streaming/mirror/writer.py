@@ -13,6 +13,7 @@ from confluent_kafka import KafkaException
 
 from rainbow.errors import ServiceError
 from rainbow.olap.client import connect
+from rainbow.source.tables import BY_NAME
 from streaming import topics
 from streaming.mirror.applying import apply, prepare
 from streaming.mirror.batch import Batch
@@ -35,6 +36,11 @@ FIRST_PAUSE, LAST_PAUSE = 0.1, 1.0
 # seconds between looks at the views
 SERVE = 10.0
 
+LOST = (
+    "%d records were gone from the broker before the mirror read them (%s): the mirror lacks changes, and the unified views show the batch "
+    "alone until there is a new snapshot; stop capture, `select pg_drop_replication_slot('rainbow')` in PostgreSQL, and start it again"
+)
+
 # what passes by itself: a service that does not answer
 PASSING = (ClickHouseError, KafkaException, ServiceError, OSError)
 
@@ -48,6 +54,7 @@ class Writer:
         self._client: Client | None = None
         self._tables: Tables | None = None
         self._letters = DeadLetters()
+        self._offsets: Offsets | None = None
         self._snapshots = Snapshots()
         self._truncations = Truncations()
         self._lock = threading.Lock()
@@ -73,6 +80,14 @@ class Writer:
         self._order.shutdown(wait=True, cancel_futures=True)
         self._tables_pool.shutdown(wait=True, cancel_futures=True)
 
+    def reconnect(self) -> None:
+        """Forget what is known of the tables, and the connections: where one was lost without a word, each of the others would be
+        waited for in turn, and Kafka's administrator may never find its broker again."""
+        self._offsets = None
+        if self._client and self._tables:
+            self._tables.forget()
+            self._client.close_connections()
+
     def keep_house(self, offsets: Offsets) -> None:
         """See whether a snapshot is complete, and every few seconds have the views follow what was published."""
         client, tables = self._connected()
@@ -97,8 +112,7 @@ class Writer:
                 if time.monotonic() - complained > 10:
                     complained = time.monotonic()
                     log.warning("a batch waits: %s", str(error).strip().splitlines()[0] if str(error).strip() else repr(error))
-                if self._tables:
-                    self._tables.forget()
+                self.reconnect()
                 self._stopping.wait(pause)
                 pause = min(2 * pause, LAST_PAUSE)
         if complained:
@@ -109,6 +123,8 @@ class Writer:
         client, tables = self._connected()
         if batch.snapshot:
             self._snapshots.begin(client, *batch.snapshot)
+        if batch.gaps:
+            self._note_gaps(client, batch)
         work = {
             topic: self._tables_pool.submit(apply, client, tables, topics.table_of(topic), changes, batch.ready.get(topic))
             for topic, changes in batch.changes.items()
@@ -126,6 +142,26 @@ class Writer:
         for message, reason in rejected:
             self._metrics.dead_letters.labels(topics.table_of(message.topic())).inc()
             log.warning("dead letter: %s/%d offset %d: %s", message.topic(), message.partition(), message.offset(), reason)
+
+    def _note_gaps(self, client: Client, batch: Batch) -> None:
+        """Say which records were missed, and have the views go on without the mirror. Offsets that hold no record, as of a transaction's
+        end, or one that was compacted away, are none."""
+        offsets = self._offsets = self._offsets or Offsets()
+        there = offsets.beginnings({gap.partition[0] for gap in batch.gaps})
+        # of what is brought in here, nothing is committed yet
+        committed = offsets.committed() if any(gap.first is None for gap in batch.gaps) else {}
+        lost = []
+        for gap in batch.gaps:
+            first = committed.get(gap.partition, 0) if gap.first is None else gap.first
+            if first < gap.end and first < there.get(gap.partition, 0):
+                lost.append((gap, first))
+                if topics.table_of(gap.partition[0]) in BY_NAME:
+                    self._snapshots.spoil(client, gap.lsn)
+        if lost:
+            listed = [f"{gap.partition[0]}/{gap.partition[1]} offsets {first} to {gap.end - 1}" for gap, first in lost]
+            more = f" and {len(lost) - 3} more" if len(lost) > 3 else ""
+            log.error(LOST, sum(gap.end - first for gap, first in lost), ", ".join(listed[:3]) + more)
+        batch.gaps = []
 
     def _connected(self) -> tuple[Client, Tables]:
         """The client and the tables, when ClickHouse answers."""

@@ -314,13 +314,17 @@ class Seam:
             assert in_order(found) == in_order(wanted), view
 
     def from_batch(self, view: str = "total_sales") -> set[date]:
-        """Days that the view takes from the batch: those that change when the batch's rows are spoilt."""
-        client = self.mirror.client
-        before = {row["sales_date"]: row["sales_quantity"] for row in shown(client, view)}
-        client.command(f"alter table batch.{view} update sales_quantity = sales_quantity + 1000000 where true settings mutations_sync = 1")
-        after = {row["sales_date"]: row["sales_quantity"] for row in shown(client, view)}
-        client.command(f"alter table batch.{view} update sales_quantity = sales_quantity - 1000000 where true settings mutations_sync = 1")
-        return {day for day, quantity in after.items() if quantity != before[day]}
+        """Days that the view takes from the batch."""
+        return days_from_batch(self.mirror.client, view)
+
+
+def days_from_batch(client: Any, view: str) -> set[date]:
+    """Days that a view takes from the batch: those that change when the batch's rows are spoilt."""
+    before = {row["sales_date"]: row["sales_quantity"] for row in shown(client, view)}
+    client.command(f"alter table batch.{view} update sales_quantity = sales_quantity + 1000000 where true settings mutations_sync = 1")
+    after = {row["sales_date"]: row["sales_quantity"] for row in shown(client, view)}
+    client.command(f"alter table batch.{view} update sales_quantity = sales_quantity - 1000000 where true settings mutations_sync = 1")
+    return {day for day, quantity in after.items() if quantity != before[day]}
 
 
 def next_day(day: date) -> date:

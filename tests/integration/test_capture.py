@@ -17,12 +17,14 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 
+from rainbow.errors import ServiceError
 from rainbow.settings import Settings, settings
 from rainbow.source.schema import create_schema
 from rainbow.stack import down, postgres, up
 from rainbow.stack.place import place_of
 from rainbow.stack.process import running
 from streaming import clients, topics
+from streaming.progress import wait_until_caught_up
 from tests.conftest import _folder as a_folder
 from tests.conftest import _settings_of as settings_of
 from tests.integration import capturing as c
@@ -446,6 +448,18 @@ def test_a_new_snapshot_is_taken_when_the_slot_is_gone(shop: Connection) -> None
     assert rows(records(BRANDS)) == rows_of(shop, "brands")
 
 
+def test_a_new_snapshot_is_taken_when_the_publication_is_dropped_while_it_streams(shop: Connection) -> None:
+    new(shop, "Oak")
+    with capturing() as capture:
+        shop.execute("drop publication rainbow")
+        new(shop, "Ash")
+        capture.until("the publication was made anew")
+        capture.until("snapshot complete: 2 rows")
+        new(shop, "Elm")
+        wait_until_confirmed(shop)
+    assert rows(records(BRANDS)) == rows_of(shop, "brands")
+
+
 def test_an_event_that_no_topic_takes_is_a_dead_letter_and_the_rest_goes_on(shop: Connection) -> None:
     with capturing() as capture:
         shop.execute("insert into brands (name, created_at, updated_at) values (repeat('x', 34000000), now(), now())")
@@ -463,6 +477,13 @@ def test_a_large_row_comes_whole(shop: Connection) -> None:
         shop.execute("insert into brands (name, created_at, updated_at) values (repeat('x', 5000000), now(), now())")
         wait_until_confirmed(shop)
     assert rows(records(BRANDS)) == rows_of(shop, "brands")
+
+
+def test_a_slot_whose_snapshot_is_still_to_be_sent_is_not_caught_up(shop: Connection) -> None:
+    new(shop, "Oak")
+    shop.execute("select pg_create_logical_replication_slot('rainbow', 'pgoutput')")
+    with pytest.raises(ServiceError, match="capture does not stream; is `rainbow stream capture` running"):
+        wait_until_caught_up(0.1)
 
 
 def test_metrics_tell_what_was_sent(shop: Connection) -> None:

@@ -23,19 +23,29 @@ pytestmark = pytest.mark.services
 def seam(small_shop: Connection) -> Iterator[Seam]:
     """A shop with two members of each dimension and two days of sales; no mirror and no batch yet."""
     client = connect_clickhouse()
-    for database in ("batch", "mirror", "serving"):
-        client.command(f"drop database if exists {database} sync")
+    forget(client)
     watch(small_shop)
-    open_shop(small_shop)
-    for table in ("categories", "sellers", "customers", "payments"):
-        put(small_shop, table, 2, at(DAY_1, -48), name=f"second of {table}")
-    put(small_shop, "products", 2, at(DAY_1, -48), category_id=2, seller_id=2)
-    sell(small_shop, 1, at(DAY_1), lines=[1, 2])
-    sell(small_shop, 3, at(DAY_2), lines=[3], product_id=2)
-    yield Seam(small_shop, Mirrored(small_shop, client), Batch(small_shop, client))
+    yield opened(small_shop, client)
+    forget(client)
+    client.close()
+
+
+def forget(client: Any) -> None:
+    """Drop what a seam has in ClickHouse."""
     for database in ("batch", "mirror", "serving"):
         client.command(f"drop database if exists {database} sync")
-    client.close()
+
+
+def opened(shop: Connection, client: Any) -> Seam:
+    """Fill a shop without rows."""
+    with shop.transaction():
+        open_shop(shop)
+        for table in ("categories", "sellers", "customers", "payments"):
+            put(shop, table, 2, at(DAY_1, -48), name=f"second of {table}")
+        put(shop, "products", 2, at(DAY_1, -48), category_id=2, seller_id=2)
+        sell(shop, 1, at(DAY_1), lines=[1, 2])
+        sell(shop, 3, at(DAY_2), lines=[3], product_id=2)
+    return Seam(shop, Mirrored(shop, client), Batch(shop, client))
 
 
 @pytest.fixture

@@ -8,10 +8,9 @@ import os
 import random
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any
@@ -31,6 +30,7 @@ from streaming.mirror.metrics import Metrics
 from streaming.progress import Watch, wait_until_caught_up, written
 from tests.integration.change_events import forget_topics
 from tests.integration.conftest import new_database
+from tests.integration.following import drop_slot, wait_until_mirrored
 from tests.integration.mirror_story import letters, processes
 
 pytestmark = pytest.mark.services
@@ -134,33 +134,11 @@ def chain(stream_stack: Settings) -> Iterator[Connection]:
             shop.execute(SCHEMA)
             shop.execute("create publication rainbow for table brands, notes, pairs")
             with processes(1, "capture"):
-                wait_until_there(shop)
+                wait_until_mirrored()
                 yield shop
             drop_slot(shop)
         patch.undo()
         settings.cache_clear()
-
-
-def drop_slot(shop: Connection) -> None:
-    """Drop the slot; the server may need a moment to notice that its reader is gone."""
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        shop.execute(
-            "select pg_terminate_backend(active_pid) from pg_replication_slots where slot_name = 'rainbow' and active_pid is not null"
-        )
-        with suppress(psycopg.errors.ObjectInUse):
-            shop.execute("select pg_drop_replication_slot(slot_name) from pg_replication_slots where slot_name = 'rainbow'")
-            return
-        time.sleep(0.1)
-
-
-def wait_until_there(shop: Connection) -> None:
-    """Wait until capture has taken its snapshot, and the mirror has it."""
-    deadline = time.monotonic() + 60
-    while not shop.execute("select from pg_replication_slots where slot_name = 'rainbow' and confirmed_flush_lsn is not null").fetchall():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    wait_until_caught_up(60)
 
 
 def live_through(history: list[Step]) -> None:
