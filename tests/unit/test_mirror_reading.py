@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from decimal import Decimal
 from typing import Any
 
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streaming.mirror.columns import FAULTS, convert, faults, infer, widened
-from streaming.mirror.envelopes import Change, Truncation, UnusableError, read
+from streaming.mirror.envelopes import Change, Truncation, UnusableError, read, read_whole
 
 anything = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=3),
@@ -75,6 +76,34 @@ def test_every_message_is_a_change_or_has_a_reason(value: bytes, key: bytes | No
     assert isinstance(change, Change | Truncation)
     assert 0 <= change.lsn < 2**64
     assert isinstance(change.snapshot, str)
+
+
+written = st.fixed_dictionaries(
+    {
+        "op": st.sampled_from("cur"),
+        "source": st.fixed_dictionaries(
+            {"lsn": st.integers(-1, 2**65), "ts_ms": st.integers(-1, 2**44)},
+            optional={
+                "txId": st.integers(-(2**33), 2**63) | anything,
+                "snapshot": st.sampled_from(("true", "false", "last", "incremental")) | anything,
+            },
+        ),
+        "after": st.dictionaries(st.text(max_size=3), anything, max_size=3) | anything,
+    },
+    optional={"before": anything, "payload": anything, "ts_ms": anything},
+)
+
+
+@given(written | envelopes)
+def test_the_short_way_of_reading_says_what_the_long_one_does(event: Any) -> None:
+    message = Told(json.dumps(event, ensure_ascii=False).encode("utf-8", "surrogatepass"))
+    found: list[Any] = []
+    for way in (read, lambda told: read_whole(told, told.value())):
+        try:
+            found.append(way(message))
+        except UnusableError as reason:
+            found.append(str(reason))
+    assert found[0] == found[1]
 
 
 def test_a_tombstone_is_nothing() -> None:
