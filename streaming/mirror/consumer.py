@@ -36,6 +36,8 @@ BYTES = 16 << 20
 IMPATIENT, PATIENCE = 1.0, 8.0
 # seconds between looks at an unfinished snapshot and at new topics
 LOOK = 0.5
+# seconds between looks at whether all partitions move on, and for which one may have records to read and stand still
+LOOK_FOR_STANDSTILL, STANDSTILL = 5.0, 15.0
 
 # of malloc.h
 _ARENA_MAX, _TRIM_THRESHOLD = -8, -1
@@ -51,6 +53,7 @@ class Mirror:
         self.metrics = metrics or Metrics()
         self._stopping = threading.Event()
         self._consumer = consumer(topics.GROUP, self._note_error, **_OPTIONS)
+        self._standing: tuple[Partition, ...] = ()
         self._writer = Writer(self.metrics, self._stopping)
         # where each partition goes on
         self._expected: dict[Partition, int] = {}
@@ -73,6 +76,7 @@ class Mirror:
         housekeeping.start()
         try:
             while not self._stopping.is_set():
+                self._open_anew()
                 self._subscribe()
                 self._resume()
                 self._gather()
@@ -96,13 +100,29 @@ class Mirror:
             else:
                 self._consumer.unsubscribe()
 
+    def _open_anew(self) -> None:
+        """Leave the group and join it again where partitions stand still: librdkafka may lose one when its broker comes back (its issue 4492)."""
+        if self._standing:
+            log.warning("%s stands still; joining the group again", ", ".join(f"{topic}/{number}" for topic, number in self._standing))
+            self._standing = ()
+            self._settle(PATIENCE)
+            with suppress(KafkaException):
+                self._consumer.close()
+            self._give_up(self._owned)
+            self._consumer = consumer(topics.GROUP, self._note_error, **_OPTIONS)
+            self._subscribed = ()
+
     def _keep_house(self) -> None:
-        """Until stopped: look for new topics, see whether a snapshot is complete, have the views follow."""
+        """Until stopped: look for new topics, see whether a snapshot is complete, have the views follow; see whether all move on."""
         offsets = Offsets()
+        looked, late = time.monotonic(), dict[tuple[Partition, int], float]()
         while not self._stopping.is_set():
             try:
                 self._found = tuple(offsets.topics())
                 self._writer.keep_house(offsets)
+                if time.monotonic() - looked > LOOK_FOR_STANDSTILL:
+                    looked = time.monotonic()
+                    late = self._look_for_standstill(offsets, late)
             except PASSING as error:
                 log.debug("housekeeping: %s", error)
                 offsets = Offsets()
@@ -112,6 +132,16 @@ class Mirror:
                 log.exception("housekeeping")
             self._stopping.wait(LOOK)
 
+    def _look_for_standstill(self, offsets: Offsets, before: dict[tuple[Partition, int], float]) -> dict[tuple[Partition, int], float]:
+        """Since when partitions of this mirror are late with the same committed offset; those for which that is too long are noted."""
+        behind, committed, now = offsets.behind(offsets.ends()), offsets.committed(), time.monotonic()
+        if self._flight or self._batch.messages:
+            return {}
+        places = [(place, committed.get(place, 0)) for place in behind if place in self._owned]
+        late = {place: before.get(place, now) for place in places}
+        self._standing = tuple(place for (place, _), since in late.items() if now - since > STANDSTILL)
+        return {} if self._standing else late
+
     def _gather(self) -> None:
         """Read until the batch is old or large enough; return early when there is nothing to read and something to commit.
 
@@ -119,7 +149,7 @@ class Mirror:
         """
         batch = self._batch
         while not self._stopping.is_set():
-            if self._found != self._subscribed and not batch.messages:
+            if (self._standing or self._found != self._subscribed) and not batch.messages:
                 return
             if not batch.messages:
                 got = self._consume(1, 0.02 if self._flight else 0.25)

@@ -20,6 +20,7 @@ from rainbow.stack.place import Place, place_of
 from rainbow.stack.process import running
 from streaming import topics
 from streaming.clients import administrator, consumer
+from streaming.mirror import consumer as mirroring
 from streaming.progress import Offsets
 from tests.integration.change_events import event, forget_topics, row, send
 from tests.integration.mirror_story import Story, letters, processes, wait_until_read
@@ -227,3 +228,37 @@ def test_a_rebalance_in_mid_batch_gives_a_partition_up_with_all_of_it_committed(
             sending.join(60)
             check(story)
         assert mirror.is_alive
+
+
+class Losing(mirroring.Mirror):
+    """A mirror whose client passes over partitions when it is told to: they are paused, in place of a client that waits for ever."""
+
+    losing = False
+
+    def _subscribe(self) -> None:
+        super()._subscribe()
+        if self.losing:
+            self.losing = False
+            self._consumer.pause(self._consumer.assignment()[:3])
+
+
+def test_a_partition_that_the_client_has_lost_is_taken_up_again(settled: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mirroring, "LOOK_FOR_STANDSTILL", 0.2)
+    monkeypatch.setattr(mirroring, "STANDSTILL", 1.0)
+    story, mirror = Story(8), Losing()
+    thread = threading.Thread(target=mirror.run)
+    thread.start()
+    try:
+        send(story.go_on(EVENTS))
+        wait_until_read()
+        mirror.losing = True
+        send(story.go_on(EVENTS))
+        deadline = time.monotonic() + 10
+        while mirror.losing:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        send(story.go_on(EVENTS))
+        check(story)
+    finally:
+        mirror.stop()
+        thread.join(30)
