@@ -36,8 +36,8 @@ BYTES = 16 << 20
 IMPATIENT, PATIENCE = 1.0, 8.0
 # seconds between looks at an unfinished snapshot and at new topics
 LOOK = 0.5
-# seconds between looks at whether all partitions move on, and for which one may have records to read and stand still
-LOOK_FOR_STANDSTILL, STANDSTILL = 5.0, 15.0
+# seconds for which a partition may bring nothing before it is looked at, and between two looks; partitions of a look; seconds of a request
+STANDSTILL, LOOK_FOR_STANDSTILL, AT_A_LOOK, REQUEST = 15.0, 5.0, 3, 2.0
 
 # of malloc.h
 _ARENA_MAX, _TRIM_THRESHOLD = -8, -1
@@ -53,7 +53,11 @@ class Mirror:
         self.metrics = metrics or Metrics()
         self._stopping = threading.Event()
         self._consumer = consumer(topics.GROUP, self._note_error, **_OPTIONS)
-        self._standing: tuple[Partition, ...] = ()
+        # when each partition last brought something, or was found to have nothing more
+        self._moved: dict[Partition, float] = {}
+        # at which offset a partition had more and brought nothing
+        self._suspected: dict[Partition, int] = {}
+        self._looked = time.monotonic()
         self._writer = Writer(self.metrics, self._stopping)
         # where each partition goes on
         self._expected: dict[Partition, int] = {}
@@ -76,7 +80,7 @@ class Mirror:
         housekeeping.start()
         try:
             while not self._stopping.is_set():
-                self._open_anew()
+                self._look_for_standstill()
                 self._subscribe()
                 self._resume()
                 self._gather()
@@ -100,29 +104,43 @@ class Mirror:
             else:
                 self._consumer.unsubscribe()
 
-    def _open_anew(self) -> None:
-        """Leave the group and join it again where partitions stand still: librdkafka may lose one when its broker comes back (its issue 4492)."""
-        if self._standing:
-            log.warning("%s stands still; joining the group again", ", ".join(f"{topic}/{number}" for topic, number in self._standing))
-            self._standing = ()
-            self._settle(PATIENCE)
+    def _look_for_standstill(self) -> None:
+        """Join the group again where a partition has records and brings none: librdkafka may lose one when its broker comes back (its
+        issue 4492)."""
+        now = time.monotonic()
+        if now - self._looked < LOOK_FOR_STANDSTILL or self._flight or self._batch.messages:
+            return
+        self._looked = now
+        quiet = sorted((self._moved.get(place, 0.0), place) for place in self._owned)
+        for place in [place for moved, place in quiet[:AT_A_LOOK] if now - moved > STANDSTILL]:
+            expected = self._expected.get(place)
             with suppress(KafkaException):
-                self._consumer.close()
-            self._give_up(self._owned)
-            self._consumer = consumer(topics.GROUP, self._note_error, **_OPTIONS)
-            self._subscribed = ()
+                _, end = self._consumer.get_watermark_offsets(TopicPartition(*place), timeout=REQUEST)
+                if expected is None or end <= expected:
+                    self._moved[place] = now
+                elif self._suspected.get(place) == expected:
+                    # twice: what has just come may be on its way
+                    log.warning("%s/%d stands still at offset %d; joining the group again", *place, expected)
+                    self._open_anew()
+                    break
+                else:
+                    self._suspected[place] = expected
+
+    def _open_anew(self) -> None:
+        self._settle(PATIENCE)
+        with suppress(KafkaException):
+            self._consumer.close()
+        self._give_up(self._owned)
+        self._consumer = consumer(topics.GROUP, self._note_error, **_OPTIONS)
+        self._subscribed = ()
 
     def _keep_house(self) -> None:
-        """Until stopped: look for new topics, see whether a snapshot is complete, have the views follow; see whether all move on."""
+        """Until stopped: look for new topics, see whether a snapshot is complete, have the views follow."""
         offsets = Offsets()
-        looked, late = time.monotonic(), dict[tuple[Partition, int], float]()
         while not self._stopping.is_set():
             try:
                 self._found = tuple(offsets.topics())
                 self._writer.keep_house(offsets)
-                if time.monotonic() - looked > LOOK_FOR_STANDSTILL:
-                    looked = time.monotonic()
-                    late = self._look_for_standstill(offsets, late)
             except PASSING as error:
                 log.debug("housekeeping: %s", error)
                 offsets = Offsets()
@@ -132,16 +150,6 @@ class Mirror:
                 log.exception("housekeeping")
             self._stopping.wait(LOOK)
 
-    def _look_for_standstill(self, offsets: Offsets, before: dict[tuple[Partition, int], float]) -> dict[tuple[Partition, int], float]:
-        """Since when partitions of this mirror are late with the same committed offset; those for which that is too long are noted."""
-        behind, committed, now = offsets.behind(offsets.ends()), offsets.committed(), time.monotonic()
-        if self._flight or self._batch.messages:
-            return {}
-        places = [(place, committed.get(place, 0)) for place in behind if place in self._owned]
-        late = {place: before.get(place, now) for place in places}
-        self._standing = tuple(place for (place, _), since in late.items() if now - since > STANDSTILL)
-        return {} if self._standing else late
-
     def _gather(self) -> None:
         """Read until the batch is old or large enough; return early when there is nothing to read and something to commit.
 
@@ -149,7 +157,7 @@ class Mirror:
         """
         batch = self._batch
         while not self._stopping.is_set():
-            if (self._standing or self._found != self._subscribed) and not batch.messages:
+            if not batch.messages and (self._found != self._subscribed or time.monotonic() - self._looked > LOOK_FOR_STANDSTILL):
                 return
             if not batch.messages:
                 got = self._consume(1, 0.02 if self._flight else 0.25)
@@ -188,8 +196,22 @@ class Mirror:
     def _launch(self) -> None:
         if self._flight is None and self._batch.messages:
             batch, self._batch = self._batch, Batch(self._expected)
+            self._place_gaps(batch)
             self._expected.update(batch.ends)
+            self._moved.update(dict.fromkeys(batch.ends, time.monotonic()))
             self._flight = batch, self._writer.bring(batch)
+
+    def _place_gaps(self, batch: Batch) -> None:
+        """Look up where the group was with partitions that were just assigned; where that cannot be told, nothing is taken to be missing."""
+        unknown = [TopicPartition(*gap.partition) for gap in batch.gaps if gap.first is None]
+        if unknown:
+            known: dict[Partition, int] = {}
+            with suppress(KafkaException):
+                found = self._consumer.committed(unknown, timeout=REQUEST)
+                known = {(p.topic, p.partition): max(p.offset, 0) for p in found if p.error is None}
+            for gap in batch.gaps:
+                gap.first = known.get(gap.partition, gap.end) if gap.first is None else gap.first
+        batch.gaps = [gap for gap in batch.gaps if gap.first is not None and gap.first < gap.end]
 
     def _land(self) -> None:
         """Wait for the batch that is being brought in; the partitions are paused meanwhile, if it takes long, and polled."""
@@ -281,6 +303,7 @@ class Mirror:
                 offsets.pop(partition, None)
         for partition in partitions:
             self._expected.pop(partition, None)
+            self._moved.pop(partition, None)
 
     def _note_error(self, error: Any) -> None:
         """An error that the client passes on: most pass, one that does not ends the mirror."""

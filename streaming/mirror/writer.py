@@ -54,7 +54,6 @@ class Writer:
         self._client: Client | None = None
         self._tables: Tables | None = None
         self._letters = DeadLetters()
-        self._offsets: Offsets | None = None
         self._snapshots = Snapshots()
         self._truncations = Truncations()
         self._lock = threading.Lock()
@@ -81,9 +80,8 @@ class Writer:
         self._tables_pool.shutdown(wait=True, cancel_futures=True)
 
     def reconnect(self) -> None:
-        """Forget what is known of the tables, and the connections: where one was lost without a word, each of the others would be
-        waited for in turn, and Kafka's administrator may never find its broker again."""
-        self._offsets = None
+        """Forget what is known of the tables, and the idle connections: where one was lost without a word, each of the others would be
+        waited for in turn."""
         if self._client and self._tables:
             self._tables.forget()
             self._client.close_connections()
@@ -146,17 +144,11 @@ class Writer:
     def _note_gaps(self, client: Client, batch: Batch) -> None:
         """Say which records were missed, and have the views go on without the mirror. Offsets that hold no record, as of a transaction's
         end, or one that was compacted away, are none."""
-        offsets = self._offsets = self._offsets or Offsets()
-        there = offsets.beginnings({gap.partition[0] for gap in batch.gaps})
-        # of what is brought in here, nothing is committed yet
-        committed = offsets.committed() if any(gap.first is None for gap in batch.gaps) else {}
-        lost = []
-        for gap in batch.gaps:
-            first = committed.get(gap.partition, 0) if gap.first is None else gap.first
-            if first < gap.end and first < there.get(gap.partition, 0):
-                lost.append((gap, first))
-                if topics.table_of(gap.partition[0]) in BY_NAME:
-                    self._snapshots.spoil(client, gap.lsn)
+        there = Offsets().beginnings({gap.partition[0] for gap in batch.gaps})
+        lost = [(gap, gap.first) for gap in batch.gaps if gap.first is not None and gap.first < there.get(gap.partition, 0)]
+        for gap, _ in lost:
+            if topics.table_of(gap.partition[0]) in BY_NAME:
+                self._snapshots.spoil(client, gap.lsn)
         if lost:
             listed = [f"{gap.partition[0]}/{gap.partition[1]} offsets {first} to {gap.end - 1}" for gap, first in lost]
             more = f" and {len(lost) - 3} more" if len(lost) > 3 else ""

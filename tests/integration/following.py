@@ -157,7 +157,11 @@ class Followed:
                 history = client.query(
                     f"select id, name, _deleted = 1 from mirror.{table}_history final where _lsn >= {self.since[0]} and not _snapshot order by _lsn"
                 ).result_rows
-                assert by_key(history) == by_key(changes), table
+                found, wanted = by_key(history), by_key(changes)
+                differing = {
+                    key: (found.get(key), wanted.get(key)) for key in found.keys() | wanted.keys() if found.get(key) != wanted.get(key)
+                }
+                assert not differing, f"{table}: {differing}"
         assert "Traceback" not in self.capture.log + self.mirror.log
 
     def check_rows(self) -> None:
@@ -168,7 +172,7 @@ class Followed:
                 mirrored = client.query(
                     f"select id, name, updated_at from mirror.{table} final order by id", query_tz="UTC", tz_mode="aware"
                 )
-                assert mirrored.result_rows == rows, table
+                assert mirrored.result_rows == rows, f"{table}: {set(mirrored.result_rows) ^ set(rows)}"
 
 
 def is_caught_up(seconds: float) -> bool:
