@@ -6,6 +6,7 @@ import base64
 import functools
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import orjson
@@ -60,6 +61,9 @@ class DeadLetters:
                 refused[n] = error.args[0]
         while self._producer.flush(COMPLAINT):
             log.warning("the topic %s takes nothing; the mirror waits for it", topics.DEAD_LETTERS)
+            # it may have been deleted since
+            with suppress(KafkaException):
+                topics.create([topics.DEAD_LETTERS], administrator())
         return refused
 
     def _produce(self, to: Producer, content: bytes, told: Callable[[Any, Any], None]) -> None:
