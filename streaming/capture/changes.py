@@ -219,8 +219,11 @@ class Table:
         self.count += 1
         try:
             self._produce(self._topic, value, key, **options)
+            return
         except (BufferError, KafkaException):
-            self._outbox.send(self._topic, value, key, self._check, **options)
+            # not sent again from here: see Outbox.send
+            pass
+        self._outbox.send(self._topic, value, key, self._check, **options)
 
     def _long(self, message: Any, lsn: int) -> None:
         """Any change: with what is not plain, with another key than before, with values that were not sent."""

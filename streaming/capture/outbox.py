@@ -45,18 +45,30 @@ class Outbox:
 
         One that is too large for the topic becomes a dead letter.
         """
-        while True:
-            try:
-                self.produce(topic, value, key, **options)
-                return
-            except BufferError:
+        while (refused := self._refusal(topic, value, key, options)) is not None:
+            if refused.code() == KafkaError._QUEUE_FULL:
                 self.wait_for_room(check)
-            except KafkaException as error:
-                if error.args[0].code() not in _TOO_LARGE:
-                    self.failed = True
-                    raise
-                self._bury(topic, key, error.args[0])
+            elif refused.code() in _TOO_LARGE:
+                self._bury(topic, key, refused)
                 return
+            else:
+                self.failed = True
+                raise KafkaException(refused)
+
+    def _refusal(self, topic: str, value: bytes | None, key: bytes | None, options: dict[str, Any]) -> KafkaError | None:
+        """Hand a record over; why the producer did not take it.
+
+        The client never lets go of an exception during whose handling it raises one of its own, nor of the frames with their records.
+        So nothing is sent while an exception is handled: it becomes a value here.
+        """
+        try:
+            self.produce(topic, value, key, **options)
+        except BufferError:
+            return KafkaError(KafkaError._QUEUE_FULL)
+        except KafkaException as error:
+            refused: KafkaError = error.args[0]
+            return refused
+        return None
 
     def wait_for_room(self, check: Check) -> None:
         """Let the producer work for a moment."""
@@ -97,16 +109,18 @@ class Outbox:
             self._warn("the broker has all events again")
 
     def close(self) -> None:
-        """Forget what was not sent."""
+        """Forget what was not sent, and end the producer: its threads and its memory are given back here, not at some later time."""
         self.producer.purge()
         self.producer.poll(0)
+        # the producer knows this outbox by its callbacks, so neither would go before the collector of cycles comes by
+        del self.producer, self.produce
 
     def _bury(self, topic: str, key: bytes | None, error: KafkaError) -> None:
         """Write the record to the dead letters, without its value, and say so."""
         self.dead_letters += 1
         reason = f"the event is larger than a topic takes: {error.str()}"
         told = None if key is None else key.decode()
-        self._warn(f"{topic}: {told}: {reason}; it is in {DEAD_LETTERS}")
+        self._warn(f"{topic}: {told}: {reason}; it goes to {DEAD_LETTERS}")
         letter = {"topic": topic, "partition": None, "offset": None, "table": table_of(topic), "reason": reason, "key": told, "value": None}
         self.send(DEAD_LETTERS, orjson.dumps(letter), key, _nothing)
 
