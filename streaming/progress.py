@@ -23,6 +23,7 @@ from streaming import topics
 
 if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
+    from confluent_kafka import Consumer
     from confluent_kafka.admin import AdminClient
 
 # the slot that capture reads
@@ -87,6 +88,7 @@ class Offsets:
         from streaming.clients import administrator
 
         self._admin = admin or administrator()
+        self._reader: Consumer | None = None
 
     def topics(self) -> list[str]:
         """The tables' topics that there are, in order."""
@@ -109,17 +111,22 @@ class Offsets:
 
         return self._listed(names, OffsetSpec.earliest())
 
-    def committed(self) -> Positions:
-        """The next offset of each partition that the group has committed."""
-        from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException
+    def committed(self, partitions: Iterable[tuple[str, int]]) -> Positions:
+        """The next offset that the group has committed, of each of these partitions of which it has."""
+        from confluent_kafka import KafkaException, TopicPartition
 
+        from streaming.clients import consumer
+
+        # by a consumer, which does not join: an administrator that asks the group's coordinator ends the process when the coordinator dies
+        # meanwhile (librdkafka's issue 4605)
+        if self._reader is None:
+            self._reader = consumer(topics.GROUP)
         try:
-            (answer,) = self._admin.list_consumer_group_offsets(
-                [ConsumerGroupTopicPartitions(topics.GROUP)], request_timeout=_PATIENCE
-            ).values()
-            found = _result(answer).topic_partitions
+            found = self._reader.committed([TopicPartition(*where) for where in partitions], timeout=_PATIENCE)
         except KafkaException as error:
             raise _no_answer(error) from error
+        if failed := next((p.error for p in found if p.error), None):
+            raise _no_answer(KafkaException(failed))
         return {(p.topic, p.partition): p.offset for p in found if p.offset >= 0}
 
     def behind(self, target: Mapping[tuple[str, int], int]) -> Positions:
@@ -127,7 +134,7 @@ class Offsets:
 
         What a topic no longer keeps is not waited for.
         """
-        committed = self.committed()
+        committed = self.committed(target)
         late = {where: end for where, end in target.items() if committed.get(where, 0) < end}
         if not late:
             return {}
@@ -225,7 +232,8 @@ class Watch:
         with connect(autocommit=True) as connection:
             state = slot(connection)
         offsets = Offsets()
-        ends, committed, taken = offsets.ends(), offsets.committed(), time.monotonic()
+        ends = offsets.ends()
+        committed, taken = offsets.committed(ends), time.monotonic()
         behind = offsets.behind(ends)
         dead = self._dead_letters(offsets)
         with closing(connect_clickhouse()) as client:
