@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -64,6 +64,8 @@ class Batch:
             topic, offset = message.topic(), message.offset()
             partition = topic, message.partition()
             if ends.get(partition) != offset:
+                if offset < ends.get(partition, 0):
+                    self._forget(partition, offset)
                 self._look_for_gap(partition, offset)
             ends[partition] = offset + 1
             try:
@@ -81,6 +83,30 @@ class Batch:
                     self._close_gap(partition, change)
                 if change.snapshot:
                     self._note(topics.table_of(topic), change)
+
+    def give_up(self, partitions: Collection[Partition]) -> None:
+        """Forget what was read of partitions that this mirror no longer has: who has them reads it again, from the group's offset on.
+
+        It must not stay here beside what is read again: a row would be before its own earlier version, and what an event leaves out would
+        be taken from a later one.
+        """
+        for partition in partitions:
+            self.ends.pop(partition, None)
+            self._forget(partition)
+
+    def _forget(self, partition: Partition, first: int = 0) -> None:
+        """Forget what was read of a partition from an offset on."""
+
+        def stays(message: Message) -> bool:
+            return (message.topic(), message.partition()) != partition or (message.offset() or 0) < first
+
+        topic = partition[0]
+        self._open_gaps.pop(partition, None)
+        self.gaps = [gap for gap in self.gaps if gap.partition != partition or gap.end < first]
+        self.rejected = [one for one in self.rejected if stays(one[0])]
+        if topic in self.changes:
+            self.changes[topic] = [change for change in self.changes[topic] if stays(change.message)]
+            self.ready.pop(topic, None)
 
     def _note(self, table: str, change: Change | Truncation) -> None:
         """Note a snapshot. One of tables that nobody declared is nothing to the views: they go on with the batch."""

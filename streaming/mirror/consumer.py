@@ -298,9 +298,10 @@ class Mirror:
         self._owned = self._owned - partitions
         self.metrics.partitions.set(len(self._owned))
         flight = self._flight[0].ends if self._flight else {}
-        for offsets in (flight, self._batch.ends, self._uncommitted):
+        for offsets in (flight, self._uncommitted):
             for partition in partitions:
                 offsets.pop(partition, None)
+        self._batch.give_up(partitions)
         for partition in partitions:
             self._expected.pop(partition, None)
             self._moved.pop(partition, None)

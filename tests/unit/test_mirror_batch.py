@@ -69,3 +69,22 @@ def test_the_change_behind_a_gap_may_come_after_a_tombstone() -> None:
 def test_a_snapshot_that_begins_behind_a_gap_makes_up_for_it() -> None:
     begins = Told(4, event("brands", "t", 300, snapshot="first"))
     assert gaps(Batch({HERE: 0}), begins, change(5, 300)) == []
+
+
+def test_of_a_partition_that_is_given_up_nothing_stays_beside_what_is_read_again() -> None:
+    batch = Batch({HERE: 7})
+    batch.add([change(7, 100), change(9, 101), Told(10, (TOPIC, b"{}", b"no JSON", None))])
+    batch.give_up({HERE})
+    assert (batch.changes[TOPIC], batch.rejected, batch.ends, batch.gaps) == ([], [], {}, [])
+    batch.add([change(7, 100), change(8, 101)])
+    assert [one.lsn for one in batch.changes[TOPIC]] == [100, 101]
+    assert batch.ends == {HERE: 9}
+    batch.give_up({("rainbow.public.brands", 1)})
+    assert len(batch.changes[TOPIC]) == 2
+
+
+def test_where_a_partition_steps_back_what_comes_again_takes_the_place_of_what_was_read() -> None:
+    batch = Batch({HERE: 7})
+    batch.add([change(7, 100), change(8, 101), change(9, 102), change(8, 101), change(9, 102), change(10, 103)])
+    assert [one.message.offset() for one in batch.changes[TOPIC]] == [7, 8, 9, 10]
+    assert (batch.ends, batch.gaps) == ({HERE: 11}, [])
