@@ -1,12 +1,14 @@
 """What an event leaves out, from the row's version before it: a big value that was not written again, a deleted row's columns.
 
-The version before is the newest below the event's position, in the batch or else in the history; never simply the newest, since an
-event may be read again after later ones.
+The version before is the newest below the event's position, in the batch or in the history; never simply the newest, since an event may
+be sent or read again after later ones.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from orjson import loads
@@ -34,17 +36,19 @@ def complete(client: Client, table: MirrorTable, changes: Sequence[Change]) -> l
     A delete takes what is known and is never among them.
     """
     found = _from_history(client, table, list(_unknown_in_batch(table, changes)))
-    newest: dict[tuple[Any, ...], Row] = {}
+    seen: dict[tuple[Any, ...], list[tuple[int, Row]]] = defaultdict(list)
     failed = []
     for change in changes:
         key = key_of(table, change.values)
         if change.partial:
-            before = newest.get(key) or found.get((key, change.lsn), {})
-            if missing := _fill(table, change, before):
+            below = [version for version in seen[key] if version[0] < change.lsn]
+            if (key, change.lsn) in found:
+                below.append(found[key, change.lsn])
+            if missing := _fill(table, change, max(below, key=itemgetter(0))[1] if below else {}):
                 reason = f"column {missing}: its value was not written again, and no earlier version of the row is here"
                 failed.append((change, reason))
                 continue
-        newest[key] = change.values
+        seen[key].append((change.lsn, change.values))
     return failed
 
 
@@ -54,13 +58,14 @@ def key_of(table: MirrorTable, values: Row) -> tuple[Any, ...]:
 
 
 def _unknown_in_batch(table: MirrorTable, changes: Sequence[Change]) -> Iterator[Version]:
-    """The versions whose predecessor is not in the batch."""
-    seen = set()
+    """The versions whose predecessor may not be in the batch: it has none, or capture has sent some of the row's again."""
+    newest: dict[tuple[Any, ...], int] = {}
     for change in changes:
         key = key_of(table, change.values)
-        if change.partial and key not in seen:
+        before = newest.get(key, -1)
+        if change.partial and (before < 0 or before >= change.lsn):
             yield key, change.lsn
-        seen.add(key)
+        newest[key] = max(before, change.lsn)
 
 
 def _fill(table: MirrorTable, change: Change, before: Row) -> str | None:
@@ -126,8 +131,8 @@ def _mend(client: Client, table: MirrorTable, texts: Sequence[str], position: in
     return [] if ends is None else [ends]
 
 
-def _from_history(client: Client, table: MirrorTable, versions: Sequence[Version]) -> dict[Version, Row]:
-    """The newest version below each of these, in the form of an event's values."""
+def _from_history(client: Client, table: MirrorTable, versions: Sequence[Version]) -> dict[Version, tuple[int, Row]]:
+    """The newest version below each of these: its position, and its values in the form of an event's."""
     columns = ", ".join(_selected(name, type_) for name, type_ in table.columns.items())
     keys = ", ".join(map(quoted, table.keys))
     numbered = list(enumerate(table.keys, start=1))
@@ -139,7 +144,7 @@ def _from_history(client: Client, table: MirrorTable, versions: Sequence[Version
         listed = ", ".join(f"({', '.join(map(literal, key))}, {lsn})" for key, lsn in some)
         of_these = ", ".join(f"({', '.join(map(literal, key))})" for key, _ in some)
         rows = client.raw_query(
-            f"""select {columns}, v._below as _below
+            f"""select {columns}, v._below as _below, h._lsn as _lsn
                 from (select {asked}, toUInt64(w.{len(numbered) + 1}) as _below from (select arrayJoin([{listed}]) as w)) as v
                 asof inner join (select * from {table.history} where ({keys}) in ({of_these})) as h on {same} and v._below > h._lsn
                 format JSONEachRow""",
@@ -148,7 +153,7 @@ def _from_history(client: Client, table: MirrorTable, versions: Sequence[Version
         for line in rows.splitlines():
             row = loads(line)
             below = row.pop("_below")
-            found[key_of(table, row), below] = row
+            found[key_of(table, row), below] = row.pop("_lsn"), row
     return found
 
 

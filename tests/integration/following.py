@@ -159,9 +159,9 @@ class Followed:
                 ).result_rows
                 found, wanted = by_key(history), by_key(changes)
                 differing = {
-                    key: (found.get(key), wanted.get(key)) for key in found.keys() | wanted.keys() if found.get(key) != wanted.get(key)
+                    key: first_difference(found[key], wanted[key]) for key in found.keys() | wanted.keys() if found[key] != wanted[key]
                 }
-                assert not differing, f"{table}: {differing}"
+                assert not differing, f"{table}, found and wanted: {differing}"
         assert "Traceback" not in self.capture.log + self.mirror.log
 
     def check_rows(self) -> None:
@@ -173,6 +173,13 @@ class Followed:
                     f"select id, name, updated_at from mirror.{table} final order by id", query_tz="UTC", tz_mode="aware"
                 )
                 assert mirrored.result_rows == rows, f"{table}: {set(mirrored.result_rows) ^ set(rows)}"
+
+
+def first_difference(found: list[Any], wanted: list[Any]) -> tuple[int, int, int, list[Any], list[Any]]:
+    """How many there are of each, where they differ first, and what is around there."""
+    place = next((n for n, (one, other) in enumerate(zip(found, wanted, strict=False)) if one != other), min(len(found), len(wanted)))
+    around = slice(max(place - 2, 0), place + 3)
+    return len(found), len(wanted), place, found[around], wanted[around]
 
 
 def is_caught_up(seconds: float) -> bool:

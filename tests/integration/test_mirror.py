@@ -212,6 +212,24 @@ def test_a_delete_that_brings_only_its_key_keeps_the_columns_in_the_history(clic
     assert letters() == []
 
 
+def test_what_a_delete_leaves_out_is_of_its_own_time_though_capture_sends_it_again_after_later_ones(
+    clickhouse: Any, mirrored: Mirrored
+) -> None:
+    told = [
+        event("brands", "c", 100, after=row("brands", 1, name="A")),
+        event("brands", "d", 101, before=None, key={"id": 1}),
+        event("brands", "c", 102, after=row("brands", 1, name="B")),
+        event("brands", "d", 103, before=None, key={"id": 1}),
+        event("brands", "c", 104, after=row("brands", 1, name="C")),
+    ]
+    every = "select name, _deleted from mirror.brands_history final where id = 1 order by _lsn"
+    whole = [("A", 0), ("A", 1), ("B", 0), ("B", 1), ("C", 0)]
+    # in the batch of what it follows, in the one after, and with its predecessor in the batch before
+    for told_again in ([*told, *told[1:]], told[3:], [*told[2:], *told[1:], *told[3:]]):
+        mirrored(*told_again)
+        assert clickhouse.query(every).result_rows == whole
+
+
 NOT_EXACT = [
     ("price", "NaN"),
     ("price", "Infinity"),
