@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 # the tables whose rows are sales
 TABLES = ("orders", "orderdetails")
 
+# the tables that this module keeps
+KEPT = ("_days", "_spanning")
+
 # of a row in the mirror's initial snapshot, instead of the quarter
 SNAPSHOT = 4
 
@@ -61,7 +64,7 @@ def spread(clickhouse: Client, table: str, keys: Sequence[int]) -> None:
     """Note what changes of these orders or lines mean for other days than their own; to be called after they are inserted."""
     if not keys:
         return
-    groups = _groups(table, _among("id", keys), _among("order_id", keys))
+    groups = _groups(table, among("id", keys), among("order_id", keys))
     if clickhouse.query(f"select 1 from ({groups}) limit 1").result_rows:
         clickhouse.command(f"insert into mirror._spanning {_spanned(groups)}")
         clickhouse.command(f"insert into mirror._days ({_COLUMNS}) {_spread(groups)}")
@@ -73,6 +76,14 @@ def touch_all(clickhouse: Client, txid: int, committed_at: str) -> None:
         f"insert into mirror._days ({_COLUMNS}) "
         f"select day, {txid >> 30}, {txid}, max(first_updated_at), max(last_updated_at), {committed_at} from mirror._days group by day"
     )
+
+
+def among(column: str, keys: Sequence[int]) -> str:
+    """The condition that a column is among these keys; others between them do no harm, where that makes it short."""
+    first, last = min(keys), max(keys)
+    if last - first < 4 * len(keys):
+        return f"{column} between {first} and {last}"
+    return f"{column} in ({', '.join(map(str, sorted(set(keys))))})"
 
 
 def _own(table: str) -> str:
@@ -111,11 +122,3 @@ def _spread(groups: str) -> str:
 
 def _spanned(groups: str) -> str:
     return f"select distinct arrayJoin(days) as day, arrayJoin(order_ids) as order_id from ({groups})"
-
-
-def _among(column: str, keys: Sequence[int]) -> str:
-    """The condition that a column is among these keys; others between them do no harm, where that makes it short."""
-    first, last = min(keys), max(keys)
-    if last - first < 4 * len(keys):
-        return f"{column} between {first} and {last}"
-    return f"{column} in ({', '.join(map(str, sorted(set(keys))))})"

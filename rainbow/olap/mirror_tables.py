@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from rainbow.olap import mirror_days, mirror_placements
+from rainbow.olap import mirror_days, mirror_members
 from rainbow.source.tables import Table
 from rainbow.types import clickhouse_type
 
@@ -62,12 +62,9 @@ def create(name: str, key: str | Sequence[str], columns: dict[str, str]) -> tupl
     by_value = _indexes({column: column for column in looked_up if not column.endswith("_at")})
     by_time = _indexes({f"{column}_moment": column for column in looked_up if column.endswith("_at")})
     by_day = _indexes({f"{column}_day": f"toDate32({column})" for column in looked_up if column == "created_at"})
-    by_change = _indexes(
-        {column: column for column in ("_txid", "_committed_at", "_deleted", "updated_at") if column in {**columns, **OWN_COLUMNS}}
-    )
     return (
         f"create table if not exists mirror.`{name}` ({every}{by_value}{by_time}{by_day}) engine = ReplacingMergeTree(_lsn, _deleted) order by ({keys})",
-        f"create table if not exists mirror.`{name}_history` ({every}{by_value}{by_change}) engine = ReplacingMergeTree(_lsn) order by ({keys}, _lsn)",
+        f"create table if not exists mirror.`{name}_history` ({every}{by_value}) engine = ReplacingMergeTree(_lsn) order by ({keys}, _lsn)",
         f"create materialized view if not exists mirror.`{name}_to_history` to mirror.`{name}_history` as select * from mirror.`{name}`",
     )
 
@@ -83,4 +80,12 @@ def create_all(clickhouse: Client, tables: tuple[Table, ...]) -> None:
     for statement in ("create database if not exists mirror", SNAPSHOTS, *(s for statements in made for s in statements)):
         clickhouse.command(statement)
     mirror_days.create(clickhouse)
-    mirror_placements.create(clickhouse)
+    mirror_members.create(clickhouse)
+
+
+def after_insert(clickhouse: Client, table: str, keys: Sequence[int]) -> None:
+    """Note what inserted rows mean for the unified views, where materialized views cannot tell from the rows alone."""
+    if table in mirror_days.TABLES:
+        mirror_days.spread(clickhouse, table, keys)
+    elif table in mirror_members.TABLES:
+        mirror_members.note(clickhouse, table, keys)

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from psycopg import sql
 
-from rainbow.olap import mirror_days
-from rainbow.olap.mirror_tables import OWN_COLUMNS
+from rainbow.olap.mirror_tables import OWN_COLUMNS, after_insert
 from rainbow.reconcile.comparing import Reconciled, differing_keys
 from rainbow.source.connection import connect
 from rainbow.source.tables import BY_NAME, Table
@@ -64,6 +63,5 @@ def _repair(client: Client, connection: psycopg.Connection[Any], table: Table, k
             f"select {', '.join(table.column_names)}, _lsn + 1, 1, {unseen}, now64(3), 0 from mirror.{table.name} final "
             f"where not _deleted and {table.key} in ({listed})"
         )
-    if table.name in mirror_days.TABLES:
-        mirror_days.spread(client, table.name, keys)
+    after_insert(client, table.name, keys)
     return len(keys)

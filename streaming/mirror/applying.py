@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
-from rainbow.olap import mirror_days, mirror_tables
+from rainbow.olap import mirror_tables
+from rainbow.source.tables import BY_NAME
 from streaming.mirror import earlier
 from streaming.mirror.columns import FAULTS, WIDENS, blank, convert, faults, infer, parts, widened
 from streaming.mirror.envelopes import Change, Message, Truncation, UnusableError
@@ -122,8 +123,8 @@ def _insert_together(client: Client, tables: Tables, name: str, rows: list[Chang
 
 def _insert_arrow(client: Client, table: MirrorTable, made: pa.Table) -> None:
     client.insert_arrow(table.quoted, made)
-    if table.name in mirror_days.TABLES:
-        mirror_days.spread(client, table.name, made["id"].to_pylist())
+    if table.name in BY_NAME:
+        mirror_tables.after_insert(client, table.name, made["id"].to_pylist())
 
 
 def _without(rows: list[Change], those: list[Change]) -> list[Change]:

@@ -16,8 +16,7 @@ from typing import Any
 import orjson
 import psycopg
 
-from rainbow.olap import mirror_days
-from rainbow.olap.mirror_tables import create_all
+from rainbow.olap.mirror_tables import after_insert, create_all
 from rainbow.olap.published import DIMENSIONS, VIEWS
 from rainbow.olap.serving import serve
 from rainbow.olap.serving.mark import Mark
@@ -117,8 +116,7 @@ class Mirrored:
         if rows:
             own = ["_lsn", "_deleted", "_txid", "_committed_at", "_snapshot"]
             self.client.insert(f"mirror.{name}", rows, column_names=[*BY_NAME[name].column_names, *own])
-        if name in mirror_days.TABLES:
-            mirror_days.spread(self.client, name, [row[BY_NAME[name].column_names.index("id")] for row in rows])
+        after_insert(self.client, name, [row[BY_NAME[name].column_names.index("id")] for row in rows])
 
 
 @dataclass

@@ -9,9 +9,8 @@ from typing import Any
 
 import pytest
 
-from rainbow.olap import mirror_days
 from rainbow.olap.client import connect
-from rainbow.olap.mirror_tables import OWN_COLUMNS, create_all
+from rainbow.olap.mirror_tables import OWN_COLUMNS, after_insert, create_all
 from rainbow.settings import Settings
 from rainbow.source.tables import BY_NAME, TABLES
 from tests.integration.small_shop import BEFORE, DAY_1, DAY_2, DAY_3, DEFAULTS, at
@@ -49,7 +48,7 @@ def arrive(client: Any, *versions: Version) -> None:
     for table, row in versions:
         names = [*BY_NAME[table].column_names, *OWN_COLUMNS]
         client.insert(f"mirror.{table}", [[row[name] for name in names]], column_names=names)
-        mirror_days.spread(client, table, [row["id"]])
+        after_insert(client, table, [row["id"]])
 
 
 def newest(client: Any) -> dict[date, int]:

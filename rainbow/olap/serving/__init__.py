@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 import jinja2
 
-from rainbow.olap import mirror_placements
+from rainbow.olap import mirror_members
 from rainbow.olap.published import DIMENSIONS, VIEWS
-from rainbow.olap.serving.forms import Form, There, day_view, forms_of, has_dimensions, look, settings_by_day
+from rainbow.olap.serving.forms import Began, Form, There, day_view, forms_of, has_dimensions, look, mirror_began, settings_by_day
 from rainbow.olap.serving.mark import Mark
 
 if TYPE_CHECKING:
@@ -32,10 +32,13 @@ FOLDER = Path(__file__).parent
 _PLACED = ("top_sellers", "top_products_by_category")
 
 # the views whose rows say who bought and how: the mirror's table of them, the batch's, and the column
-_MEMBERS = {
+_BOUGHT = {
     "payment_methods": ("payments", "dim_payments", "payment_id"),
     "customer_ranking": ("customers", "dim_customers", "customer_id"),
 }
+
+# the members that the batch may not know, by view; the same three
+_MEMBERS = _BOUGHT | dict.fromkeys(_PLACED, ("products", "dim_products", "product_id"))
 
 # the names in the rows of a view: the mirror's table of what is named, its id and the name's column
 _NAMES = {
@@ -44,6 +47,15 @@ _NAMES = {
     "payment_methods": (("payments", "payment_id", "payment_method"),),
     "customer_ranking": (("customers", "customer_id", "customer"),),
 }
+
+# the members in the batch's dimensions: the mirror's table of them, the batch's, and there the columns of the id and the name
+_DIMENSIONS = (
+    ("products", "dim_products", "product_id", "name"),
+    ("categories", "dim_products", "category_id", "category"),
+    ("customers", "dim_customers", "customer_id", "name"),
+    ("sellers", "dim_sellers", "seller_id", "name"),
+    ("payments", "dim_payments", "payment_id", "name"),
+)
 
 
 def serve(clickhouse: Client) -> dict[str, Form]:
@@ -55,18 +67,17 @@ def serve(clickhouse: Client) -> dict[str, Form]:
     there = look(clickhouse)
     if not there["serving"]:
         clickhouse.command("create database if not exists serving")
-    forms = forms_of(clickhouse, there)
+    began = mirror_began(clickhouse, there)
+    forms = forms_of(there, began)
     dimensions = has_dimensions(there["batch"])
     texts = _parts(forms, dimensions=dimensions)
     by_day = settings_by_day(there)
     texts |= {view: statement(view, form, mark, dimensions=dimensions, by_day=by_day) for view, (form, mark) in forms.items()}
     # the dimensions are as published: the mirror has no versions of its own from before it began
     texts |= {name: f"select * from batch.{name}" for name in DIMENSIONS if name in there["batch"]}
-    if "_placements" in there["mirror"] and "dim_products" in there["batch"]:
-        mirror_placements.take_published(clickhouse, there["mirror"]["_placements"], there["batch"]["dim_products"])
-    for view, (form, _) in forms.items():
-        if form == "unified" and view in _NAMES:
-            _keep_names(clickhouse, view, there)
+    if dimensions and began:
+        mirror_members.take_published(clickhouse, there["mirror"]["_placements"], there["batch"]["dim_products"])
+        _keep_members(clickhouse, there, began, forms)
     texts["watermark"] = (FOLDER / "watermark.sql").read_text()
     for name, text in texts.items():
         version = hashlib.sha256((text + there["batch columns"].get(name, "")).encode()).hexdigest()[:16]
@@ -92,12 +103,12 @@ def _parts(forms: dict[str, tuple[Form, Mark | None]], *, dimensions: bool) -> d
     """What views in these forms ask for in several places, as views; those that others ask come first."""
     if all(form == "batch" for form, _ in forms.values()):
         return {}
-    parts = {"_moved": _render("moved.sql"), "_placed": _render("placed.sql.jinja", mark=None, dimensions=dimensions)}
+    parts = {"_placed": _render("placed.sql.jinja", mark=None, dimensions=dimensions)}
     for view, (form, mark) in forms.items():
         if form == "unified" and day_view(view) == view:
             if view in _PLACED:
-                parts[f"_restated_{view}"] = _render("restated.sql.jinja", mark=mark, dimensions=dimensions)
-            parts[f"_touched_{view}"] = _render("touched.sql.jinja", mark=mark, of=view, restated=view in _PLACED, new=_MEMBERS.get(view))
+                parts[f"_restated_{view}"] = _render("restated.sql.jinja", mark=mark, of=view, dimensions=dimensions)
+            parts[f"_touched_{view}"] = _render("touched.sql.jinja", mark=mark, of=view, restated=view in _PLACED, new=_BOUGHT.get(view))
     return parts
 
 
@@ -107,11 +118,20 @@ def _render(template: str, **values: Any) -> str:
     return environment.get_template(template).render(values).strip()
 
 
-def _keep_names(clickhouse: Client, view: str, there: There) -> None:
-    """The names that the rows of a batch view have, as a table, which is made anew after each publish."""
-    version = hashlib.sha256(there["batch"][view].encode()).hexdigest()[:16]
-    if there["serving"].get(f"_names_{view}") != version:
-        names = _render("names.sql.jinja", of=view, members=_NAMES[view])
-        clickhouse.command(
-            f"create or replace table serving._names_{view} engine = MergeTree order by (table, id) comment '{version}' as {names}"
-        )
+def _keep_members(clickhouse: Client, there: There, began: Began, forms: dict[str, tuple[Form, Mark | None]]) -> None:
+    """What a publish, or a new snapshot of the mirror, says of members for good, as tables, so that no read has to work it out."""
+    of_dimensions = "".join(there["batch"][dimension] for dimension in DIMENSIONS)
+    tables = {"_departed": ("(table, id)", _render("departed.sql.jinja", members=_DIMENSIONS), of_dimensions)}
+    for view, (form, mark) in forms.items():
+        if form == "unified" and view in _NAMES:
+            table, dimension, id_ = _MEMBERS[view]
+            members = _render("unpublished.sql.jinja", mark=mark, table=table, dimension=dimension, id=id_)
+            tables[f"_unpublished_{view}"] = "id", members, of_dimensions
+            names = _render("names.sql.jinja", of=view, members=_NAMES[view])
+            tables[f"_names_{view}"] = "(table, id)", names, there["batch"][view]
+    for name, (order, text, about) in tables.items():
+        version = hashlib.sha256(f"{text} {about} {began}".encode()).hexdigest()[:16]
+        if there["serving"].get(name) != version:
+            for named, _, _ in _NAMES.get(name.removeprefix("_names_"), ()):
+                mirror_members.take_names(clickhouse, named, text)
+            clickhouse.command(f"create or replace table serving.{name} engine = MergeTree order by {order} comment '{version}' as {text}")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import orjson
 
+from rainbow.olap import mirror_days, mirror_members
 from rainbow.olap.published import DIMENSIONS, VIEWS
 from rainbow.olap.serving.mark import Mark
 
@@ -22,9 +24,17 @@ _BY_DAY = {"use_skip_indexes_if_final": 1, "use_skip_indexes_if_final_exact_mode
 
 # what the views read of the mirror
 _MIRRORED = {
-    *("_days", "_spanning", "orders", "orders_history", "orderdetails", "products", "products_history", "_placements"),
-    *("customers", "customers_history", "payments", "payments_history", "sellers", "categories"),
+    *("_snapshots", *mirror_days.KEPT, *mirror_members.KEPT, *mirror_members.TABLES),
+    *("orders", "orders_history", "orderdetails", "products_history"),
 }
+
+
+@dataclass(frozen=True)
+class Began:
+    """Where the mirror's newest initial snapshot is: position and transaction; from that transaction on the mirror knows every change."""
+
+    lsn: int
+    txid: int
 
 
 def look(clickhouse: Client) -> There:
@@ -41,17 +51,16 @@ def look(clickhouse: Client) -> There:
     return there
 
 
-def forms_of(clickhouse: Client, there: There) -> dict[str, tuple[Form, Mark | None]]:
+def forms_of(there: There, began: Began | None) -> dict[str, tuple[Form, Mark | None]]:
     """The form of each view that can show something, and the watermark of what is published of it."""
     batch = there["batch"]
-    txid = _mirrored_from(clickhouse) if there["mirror"].keys() >= _MIRRORED | {"_snapshots"} else None
-    if txid is None:
+    if began is None:
         return {view: ("batch", None) for view in VIEWS if view in batch}
     forms: dict[str, tuple[Form, Mark | None]] = {}
     for view in VIEWS:
         comment = batch.get(day_view(view))
         mark = Mark.of(orjson.loads(comment)) if comment else None
-        usable = mark is not None and mark.changed_days is not None and mark.last >= mark.first and mark.sees_all_before(txid)
+        usable = mark is not None and mark.changed_days is not None and mark.last >= mark.first and mark.sees_all_before(began.txid)
         forms[view] = "unified" if usable and has_dimensions(batch) else "mirror", mark
     return forms
 
@@ -74,7 +83,9 @@ def has_dimensions(batch: dict[str, str]) -> bool:
     return batch.keys() >= set(DIMENSIONS)
 
 
-def _mirrored_from(clickhouse: Client) -> int | None:
-    """The id of the transaction from which on the mirror knows every change; None while it has not all of its newest initial snapshot."""
-    newest = "select txid, completed_at is not null from mirror._snapshots final order by lsn desc limit 1"
-    return next((txid for txid, complete in clickhouse.query(newest).result_rows if complete), None)
+def mirror_began(clickhouse: Client, there: There) -> Began | None:
+    """Where the mirror began; None while it has not all of its newest initial snapshot."""
+    if not there["mirror"].keys() >= _MIRRORED:
+        return None
+    newest = "select lsn, txid, completed_at is not null from mirror._snapshots final order by lsn desc limit 1"
+    return next((Began(lsn, txid) for lsn, txid, complete in clickhouse.query(newest).result_rows if complete), None)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Literal
 
-from rainbow.olap.serving.forms import Form, day_view, forms_of, look
+from rainbow.olap.serving.forms import Form, day_view, forms_of, look, mirror_began
 
 if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
@@ -37,7 +37,8 @@ class Sides:
 
 def sides(clickhouse: Client, views: Iterable[str]) -> dict[str, Sides]:
     """The sides of each of these views that can show something."""
-    forms = forms_of(clickhouse, look(clickhouse))
+    there = look(clickhouse)
+    forms = forms_of(there, mirror_began(clickhouse, there))
     found = {}
     for view in views:
         if view not in forms:
