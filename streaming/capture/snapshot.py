@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 import psycopg
@@ -147,12 +148,17 @@ class _Rows:
 
 def _lines(connection: psycopg.Connection[Any], table: Published, check: Check) -> Iterator[list[bytes]]:
     """The lines of a table's COPY, as many at a time as have arrived."""
-    wire.command(connection.pgconn, table.copy.as_string(connection), check)
-    copy = wire.Copy(connection.pgconn)
+    # it may have to wait for the table
+    wire.command(connection.pgconn, table.copy.as_string(connection), check, seconds=inf)
+    copy, heard = wire.Copy(connection.pgconn), time.monotonic()
     while not copy.ended:
         lines = copy.read(_ROWS_AT_ONCE)
         if lines:
             yield lines
+            heard = time.monotonic()
         elif not copy.ended:
             check()
-            copy.wait(0.1)
+            if copy.wait(0.1):
+                heard = time.monotonic()
+            elif time.monotonic() - heard > wire.GIVE_UP_AFTER:
+                raise wire.SilentError

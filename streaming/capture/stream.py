@@ -5,12 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-import psycopg
-
 from streaming.capture.changes import Changes
 from streaming.capture.outbox import Outbox
 from streaming.capture.state import State, StoppedError
-from streaming.capture.wire import Replication
+from streaming.capture.wire import GIVE_UP_AFTER, Replication, SilentError
 
 _MESSAGES_AT_ONCE = 5000
 
@@ -18,8 +16,8 @@ _MESSAGES_AT_ONCE = 5000
 _CONFIRM_LEAST, _CONFIRM_MOST = 0.05, 2.0
 # under load, how long nothing is confirmed
 _DRAIN_AFTER = 1.0
-# of silence, after which the server is asked whether it is there, and given up
-_ASK_AFTER, _GIVE_UP_AFTER = 5.0, 20.0
+# of silence, after which the server is asked whether it is there
+_ASK_AFTER = 5.0
 # that a stop waits for the end of a transaction, and for the broker
 _STOP_WITHIN = 8.0
 # between two looks at the figures
@@ -79,8 +77,8 @@ class Stream:
     def _confirm(self, changes: Changes, now: float) -> None:
         """Tell the server, when there is something to tell, it has asked, or nothing was told for long."""
         since = now - self._sent
-        if now - self._heard > _GIVE_UP_AFTER:
-            raise psycopg.OperationalError(f"the server has said nothing for {_GIVE_UP_AFTER:.0f} seconds")
+        if now - self._heard > GIVE_UP_AFTER:
+            raise SilentError
         if changes.asked or since > _CONFIRM_MOST or (self._state.confirmed > self._told and since > _CONFIRM_LEAST):
             changes.asked = False
             self._tell(changes.received, now)

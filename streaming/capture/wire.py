@@ -9,9 +9,10 @@ from __future__ import annotations
 import select
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from contextlib import suppress
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 import psycopg
@@ -31,6 +32,37 @@ _XLOG_HEADER = 25
 
 Check = Callable[[], None]
 
+# seconds of silence after which a server that was asked something is given up: a connection may be lost without a word
+GIVE_UP_AFTER = 20.0
+
+
+class SilentError(psycopg.OperationalError):
+    """The server was asked something and has not answered."""
+
+    def __init__(self) -> None:
+        super().__init__(f"the server has said nothing for {GIVE_UP_AFTER:.0f} seconds")
+
+
+class _Connection(psycopg.Connection[Any]):
+    """A connection that does not wait for an answer for ever. One that gave up is closed."""
+
+    def wait(self, gen: Any, *args: Any, **named: Any) -> Any:
+        return super().wait(self._within(gen), *args, **named)
+
+    def _within(self, gen: Any) -> Generator[Any, Any, Any]:
+        """The same as a generator of psycopg's, which is sent nothing now and then while the server is silent; see ``psycopg.waiting``."""
+        deadline = time.monotonic() + GIVE_UP_AFTER
+        try:
+            wanted = next(gen)
+            while True:
+                ready = yield wanted
+                if not ready and time.monotonic() > deadline:
+                    self.pgconn.finish()
+                    raise SilentError
+                wanted = gen.send(ready)
+        except StopIteration as end:
+            return end.value
+
 
 def connect(url: str, **options: Any) -> psycopg.Connection[Any]:
     """A connection that commits each statement and prints values as events want them. Raises psycopg.OperationalError."""
@@ -41,23 +73,28 @@ def connect(url: str, **options: Any) -> psycopg.Connection[Any]:
         "connect_timeout": 5,
         "client_encoding": "utf8",
         "tcp_user_timeout": 20_000,
+        "keepalives_idle": 10,
+        "keepalives_interval": 5,
+        "keepalives_count": 2,
         "options": f"{asked} {SESSION}" if asked else SESSION,
     }
-    return psycopg.connect(url, **{**fixed, **options})
+    return _Connection.connect(url, **{**fixed, **options})
 
 
-def command(connection: pq.abc.PGconn, text: str, check: Check) -> pq.abc.PGresult:
+def command(connection: pq.abc.PGconn, text: str, check: Check, *, seconds: float = GIVE_UP_AFTER) -> pq.abc.PGresult:
     """Send a command and wait for its first result, calling ``check`` meanwhile, which may raise to give it up.
 
-    Raises psycopg's error for what the server refuses.
+    Raises psycopg's error for what the server refuses, SilentError when it takes longer than this.
     """
+    deadline = time.monotonic() + seconds
     connection.send_query(text.encode())
     while connection.flush():
         select.select([], [connection.socket], [], 0.1)
     try:
         while connection.is_busy():
             check()
-            wait(connection, 0.1)
+            if not wait(connection, 0.1) and time.monotonic() > deadline:
+                raise SilentError
     except BaseException:
         # a server that waits, for transactions to end as an example, does not notice that nobody waits for it
         with suppress(psycopg.Error):
@@ -160,7 +197,7 @@ class Replication:
         It is made when the transactions that are open by then have ended. Raises psycopg.Error.
         """
         kind = "TEMPORARY " if temporary else ""
-        result = command(self._wire, f"CREATE_REPLICATION_SLOT {name} {kind}LOGICAL pgoutput (SNAPSHOT 'export')", check)
+        result = command(self._wire, f"CREATE_REPLICATION_SLOT {name} {kind}LOGICAL pgoutput (SNAPSHOT 'export')", check, seconds=inf)
         exported = result.get_value(0, 2)
         assert exported is not None
         return exported.decode()

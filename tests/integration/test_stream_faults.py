@@ -21,6 +21,7 @@ from rainbow.stack.control import SERVICES
 from rainbow.stack.place import place_of
 from rainbow.stack.process import running
 from streaming import topics
+from streaming.capture import wire
 from streaming.clients import administrator
 from streaming.progress import Offsets, wait_until_caught_up, written
 from tests.conftest import _settings_of as settings_of
@@ -117,6 +118,19 @@ def test_connections_that_are_lost_without_a_word_are_given_up(followed: Followe
             relay.forget()
 
     repeated(followed, sized(1, 20), fault)
+
+
+def test_a_question_to_postgres_that_is_never_answered_is_given_up(stream_stack: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = stream_stack.url_of("postgres")
+    relay = Relay(port_of(url))
+    connection = wire.connect(through(relay, url))
+    monkeypatch.setattr(wire, "GIVE_UP_AFTER", 1.0)
+    assert connection.execute("select 1").fetchone() == (1,)
+    relay.forget()
+    with pytest.raises(wire.SilentError, match="the server has said nothing for 1 seconds"):
+        connection.execute("select 1")
+    assert connection.closed
+    relay.close()
 
 
 @pytest.mark.parametrize("service", ["postgres", "kafka", "clickhouse"])

@@ -1,0 +1,92 @@
+"""What the mirror notes of members: which of them moved, were renamed or are new, and what a publish says of them besides."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from rainbow.olap import mirror_members
+from rainbow.olap.client import connect
+from rainbow.olap.mirror_tables import create_all
+from rainbow.settings import Settings
+from rainbow.source.tables import TABLES
+from tests.integration.small_shop import DAY_1
+from tests.integration.test_mirror_days import Version, arrive, version
+
+pytestmark = pytest.mark.services
+
+
+@pytest.fixture
+def mirror(stack: Settings) -> Iterator[Any]:
+    """A client for a ClickHouse whose mirror has no rows, and that has no batch views."""
+    with connect() as client:
+        for database in ("mirror", "batch"):
+            client.command(f"drop database if exists {database} sync")
+        create_all(client, TABLES)
+        client.command("create database batch")
+        yield client
+        for database in ("mirror", "batch"):
+            client.command(f"drop database {database} sync")
+
+
+def product(txid: int, key: int = 1, **values: Any) -> Version:
+    return version("products", key, DAY_1, txid, **values)
+
+
+def noted(client: Any) -> dict[str, set[Any]]:
+    """The notes: the products that moved, the members that were renamed, and those that appeared, with their transactions."""
+    return {
+        "moved": {id_ for (id_,) in client.query("select product_id from mirror._moved").result_rows},
+        "renamed": set(client.query("select table, id from mirror._renamed").result_rows),
+        "appeared": set(client.query("select table, id, txid from mirror._appeared").result_rows),
+    }
+
+
+def test_members_of_the_snapshot_that_stay_as_they_are_are_not_noted(mirror: Any) -> None:
+    arrive(mirror, product(700, _snapshot=1), version("customers", 1, DAY_1, 700, _snapshot=1))
+    arrive(mirror, product(701, sold_count=5), version("customers", 1, DAY_1, 702), product(703, _deleted=1))
+    assert noted(mirror) == {"moved": set(), "renamed": set(), "appeared": set()}
+
+
+@pytest.mark.parametrize("column", ["category_id", "seller_id"])
+def test_a_product_that_gets_another_category_or_seller_has_moved(mirror: Any, column: str) -> None:
+    arrive(mirror, *(product(700 + key, key, _snapshot=1) for key in (1, 2)))
+    arrive(mirror, product(710, 1, **{column: 77}))
+    assert noted(mirror)["moved"] == {1}
+
+
+def test_a_member_that_gets_another_name_is_renamed_and_has_not_moved(mirror: Any) -> None:
+    arrive(mirror, *(version(table, 1, DAY_1, 700, _snapshot=1) for table in mirror_members.TABLES))
+    arrive(mirror, *(version(table, 1, DAY_1, 701, name="Another") for table in mirror_members.TABLES))
+    assert noted(mirror) == {"moved": set(), "renamed": {(table, 1) for table in mirror_members.TABLES}, "appeared": set()}
+
+
+def test_a_member_that_came_later_has_appeared_by_its_first_transaction(mirror: Any) -> None:
+    arrive(mirror, product(700, 1), product(701, 1, sold_count=2), version("payments", 4, DAY_1, 702))
+    assert noted(mirror)["appeared"] == {("products", 1, 700), ("payments", 4, 702)}
+
+
+def test_what_was_published_may_show_another_category_or_name(mirror: Any) -> None:
+    arrive(mirror, *(product(700 + key, key, _snapshot=1, category_id=5, seller_id=6) for key in (1, 2)))
+    mirror.command(
+        "create table batch.dim_products engine = Memory as select arrayJoin([1, 2]) as product_id, "
+        "if(product_id = 1, 5, 8)::Nullable(Int64) as category_id, 6::Nullable(Int64) as seller_id"
+    )
+    mirror_members.take_published(mirror, "", "published")
+    names = "select 'products' as table, arrayJoin([1, 2, 3]) as id, if(id = 1, 'Before', (select any(name) from mirror.products)) as name"
+    mirror_members.take_names(mirror, "products", names)
+    assert noted(mirror) == {"moved": {2}, "renamed": {("products", 1)}, "appeared": set()}
+
+
+def test_tables_that_are_made_late_know_the_members_from_before(mirror: Any) -> None:
+    arrive(mirror, product(700, _snapshot=1), product(701, name="Another"), product(702, category_id=9), product(703, 2))
+    kept = noted(mirror)
+    assert all(kept.values())
+    for name in ("products_to_placements", *mirror_members.KEPT):
+        mirror.command(f"drop table mirror.{name} sync")
+    create_all(mirror, TABLES)
+    assert noted(mirror) == kept
+    arrive(mirror, product(704, 2, seller_id=9))
+    assert noted(mirror)["moved"] == {1, 2}
