@@ -117,7 +117,9 @@ def _day() -> alt.X:
 
 
 def _day_axis() -> alt.Axis:
-    return alt.Axis(title=None, format="%-d %b", labelOverlap=True, labelBound=True, labelAlign="left", tickCount=8)
+    # of few days Vega has ticks at noon as well
+    of_days = "utchours(datum.value) ? '' : datum.label"
+    return alt.Axis(title=None, format="%-d %b", labelExpr=of_days, labelOverlap=True, labelBound=True, labelAlign="left", tickCount=8)
 
 
 def _amount() -> alt.Y:

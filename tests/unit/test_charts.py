@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
@@ -240,3 +241,11 @@ def _contrast(one: str, other: str) -> float:
 
     light, dark = sorted((luminance(one), luminance(other)), reverse=True)
     return (light + 0.05) / (dark + 0.05)
+
+
+@pytest.mark.parametrize("days", [1, 2, 3, 5, 37])
+def test_an_axis_names_a_day_once(days: int) -> None:
+    rows = [{"date": f"{DAY + timedelta(days=n)}", "value": n, "role": "base", "group": "A", "mark": None, "place": 0} for n in range(days)]
+    labels = re.findall(r">(\d+ [A-Z][a-z]{2})<", vl_convert.vegalite_to_svg(shapes.stacked_days(rows, tooltip=())))
+    assert labels
+    assert len(labels) == len(set(labels))
