@@ -1,0 +1,30 @@
+"""The command line itself: what it says when it is asked about itself, and of words that it does not know."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+
+import pytest
+from typer.testing import CliRunner
+
+from rainbow.cli import add_commands, app
+
+
+@pytest.fixture(scope="module")
+def rainbow() -> CliRunner:
+    add_commands(app)
+    return CliRunner()
+
+
+def test_it_tells_its_version(rainbow: CliRunner) -> None:
+    result = rainbow.invoke(app, ["--version"])
+    assert (result.exit_code, result.output) == (0, f"rainbow {version('rainbow-workbench')}\n")
+
+
+def test_its_help_names_each_command_and_a_word_that_is_none_is_refused(rainbow: CliRunner) -> None:
+    shown = rainbow.invoke(app, ["-h"])
+    assert shown.exit_code == 0
+    assert all(name in shown.output for name in ("up", "run", "backfill", "stream", "reconcile"))
+    refused = rainbow.invoke(app, ["bakfill"])
+    assert refused.exit_code == 2
+    assert "No such command 'bakfill'" in refused.output
