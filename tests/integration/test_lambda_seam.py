@@ -220,6 +220,34 @@ def test_names_are_those_of_now(running: Seam) -> None:
     running.right()
 
 
+def test_a_member_that_gets_its_old_name_back_has_it_on_both_sides(running: Seam) -> None:
+    for name in ("renamed", "second of sellers"):
+        for table in ("sellers", "products"):
+            put(running.shop, table, 2, at(DAY_3), name=name)
+        running.right()
+    put(running.shop, "orderdetails", 3, at(DAY_3), amount="7.00")
+    running.right()
+
+
+def test_members_that_the_batch_alone_knows_keep_their_names(seam: Seam) -> None:
+    put(seam.shop, "products", 1, at(DAY_1, -1), category_id=2, seller_id=2)
+    seam.batch.extract(DAY_1)
+    for product in (1, 2):
+        put(seam.shop, "products", product, at(DAY_2, 1), category_id=1, seller_id=1)
+    for table in ("categories", "sellers"):
+        delete(seam.shop, table, 2, at(DAY_2, 2))
+    seam.mirror.begin()
+    seam.batch.extract(DAY_2).publish()
+    for changed in (False, True):
+        if changed:
+            put(seam.shop, "orderdetails", 1, at(DAY_3), amount="7.00")
+        seam.mirror.catch_up()
+        assert (DAY_1 in seam.from_batch()) is not changed
+        sellers, products = (shown(seam.mirror.client, view) for view in ("top_sellers", "top_products_by_category"))
+        assert {row["seller"] for row in sellers if row["sales_date"] == DAY_1} == {"second of sellers"}
+        assert {row["category"] for row in products if row["sales_date"] == DAY_1} == {"second of categories"}
+
+
 def test_a_batch_in_the_middle_of_the_stream(running: Seam) -> None:
     for number in range(10, 16):
         sell(running.shop, number, at(DAY_2, number))
