@@ -30,8 +30,6 @@ _STATEMENTS = (
     "create table mirror._appeared__incoming (table LowCardinality(String), id Int64, txid UInt32) engine = ReplacingMergeTree order by (table, id)",
 )
 
-_SEVERAL = "select product_id from mirror._placements group by product_id having min(category_id) != max(category_id) or min(seller_id) != max(seller_id)"
-
 
 def create(clickhouse: Client) -> None:
     """Make the tables and what fills them, where they are not there; when they are made late they are filled from the histories first."""
@@ -42,7 +40,7 @@ def create(clickhouse: Client) -> None:
             clickhouse.command(statement)
         clickhouse.command(f"insert into mirror._placements {_placed('products_history')}")
         for table in TABLES:
-            _note(clickhouse, table, "true", appeared="_appeared__incoming")
+            _note(clickhouse, table, None, appeared="_appeared__incoming")
         clickhouse.command("rename table mirror._appeared__incoming to mirror._appeared")
     clickhouse.command(
         f"create materialized view if not exists mirror.products_to_placements to mirror._placements as {_placed('products')}"
@@ -52,7 +50,7 @@ def create(clickhouse: Client) -> None:
 def note(clickhouse: Client, table: str, keys: Sequence[int]) -> None:
     """Note which of these members have moved, have another name than before or are new; to be called after they are inserted."""
     if keys:
-        _note(clickhouse, table, among("id", keys))
+        _note(clickhouse, table, keys)
 
 
 def take_published(clickhouse: Client, about_placements: str, about_products: str) -> None:
@@ -63,7 +61,7 @@ def take_published(clickhouse: Client, about_placements: str, about_products: st
             """insert into mirror._placements select distinct product_id, ifNull(category_id, -1) as category_id, ifNull(seller_id, -1) as seller_id
             from batch.dim_products where product_id >= 0"""
         )
-        clickhouse.command(f"insert into mirror._moved {_SEVERAL} and product_id not in (select product_id from mirror._moved)")
+        clickhouse.command(f"insert into mirror._moved {_several(None)} and product_id not in (select product_id from mirror._moved)")
         clickhouse.command(f"alter table mirror._placements modify comment '{version}'")
 
 
@@ -77,11 +75,9 @@ def take_names(clickhouse: Client, table: str, published: str) -> None:
     )
 
 
-def _note(clickhouse: Client, table: str, which: str, appeared: str = "_appeared") -> None:
-    moves = table == "products"
-    moved = (
-        "uniqExactIf((category_id, seller_id), not _deleted) > 1 and id not in (select product_id from mirror._moved)" if moves else "false"
-    )
+def _note(clickhouse: Client, table: str, keys: Sequence[int] | None, appeared: str = "_appeared") -> None:
+    """See `note`; None stands for all members."""
+    moved = f"id in ({_several(keys)}) and id not in (select product_id from mirror._moved)" if table == "products" else "false"
     rows = clickhouse.query(
         f"""select
             id,
@@ -90,7 +86,7 @@ def _note(clickhouse: Client, table: str, which: str, appeared: str = "_appeared
             uniqExactIf(tuple(name), not _deleted) > 1 and id not in (select id from mirror._renamed where table = '{table}') as is_renamed,
             {moved} as is_moved
         from mirror.{table}_history
-        where {which}
+        where {_among("id", keys)}
         group by id
         having is_new or is_renamed or is_moved"""
     ).result_rows
@@ -108,3 +104,15 @@ def _placed(table: str) -> str:
         "select distinct id as product_id, ifNull(category_id, -1) as category_id, ifNull(seller_id, -1) as seller_id "
         f"from mirror.{table} where not _deleted"
     )
+
+
+def _several(keys: Sequence[int] | None) -> str:
+    """The products, of all or of these, that have several placements."""
+    return (
+        f"select product_id from mirror._placements where {_among('product_id', keys)} group by product_id "
+        "having (min(category_id) != max(category_id) or min(seller_id) != max(seller_id))"
+    )
+
+
+def _among(column: str, keys: Sequence[int] | None) -> str:
+    return "true" if keys is None else among(column, keys)
