@@ -221,7 +221,7 @@ class Table:
             self._produce(self._topic, value, key, **options)
             return
         except (BufferError, KafkaException):
-            # not sent again from here: see Outbox.send
+            # what the producer refuses is not sent again from within a handler, see Outbox
             pass
         self._outbox.send(self._topic, value, key, self._check, **options)
 

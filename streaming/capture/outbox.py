@@ -3,6 +3,9 @@
 Records are not tracked one by one, that would cost more than sending them: when the producer has nothing outstanding, all that was
 sent is acknowledged, since a record that fails is reported. Under load that moment does not come by itself, so the loop waits for it
 about once a second (``drain``); it is a matter of milliseconds.
+
+Nothing is sent while an exception is handled: the client never lets go of an exception during whose handling it raises one of its own,
+nor of the frames with their records.
 """
 
 from __future__ import annotations
@@ -56,11 +59,7 @@ class Outbox:
                 raise KafkaException(refused)
 
     def _refusal(self, topic: str, value: bytes | None, key: bytes | None, options: dict[str, Any]) -> KafkaError | None:
-        """Hand a record over; why the producer did not take it.
-
-        The client never lets go of an exception during whose handling it raises one of its own, nor of the frames with their records.
-        So nothing is sent while an exception is handled: it becomes a value here.
-        """
+        """Hand a record over; why the producer did not take it, as a value."""
         try:
             self.produce(topic, value, key, **options)
         except BufferError:
