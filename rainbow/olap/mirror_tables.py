@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from rainbow.olap import mirror_days, mirror_members
+from rainbow.olap import mirror_days, mirror_members, mirror_placements
 from rainbow.source.tables import Table
 from rainbow.types import clickhouse_type
 
@@ -80,6 +80,7 @@ def create_all(clickhouse: Client, tables: tuple[Table, ...]) -> None:
     for statement in ("create database if not exists mirror", SNAPSHOTS, *(s for statements in made for s in statements)):
         clickhouse.command(statement)
     mirror_days.create(clickhouse)
+    mirror_placements.create(clickhouse)
     mirror_members.create(clickhouse)
 
 

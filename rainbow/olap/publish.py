@@ -95,7 +95,7 @@ def publish(
     if not stale:
         serve(clickhouse)
         return Published(watermark, {}, of_clickhouse(clickhouse, laid))
-    watermark = replace(watermark, changed_days=changed_days(warehouse, watermark))
+    watermark = replace(watermark, published_at=_now(clickhouse), changed_days=changed_days(warehouse, watermark))
     known = [t for t in stale if there.get(t.model.name, {}).get("layout") == _layout(t)]
     wanted, found = of_bigquery(warehouse, stale), of_clickhouse(clickhouse, known)
 
@@ -226,6 +226,12 @@ def _bring(
     clickhouse.command(f"exchange tables {incoming} and batch.{name}")
     clickhouse.command(f"drop table {incoming} sync")
     return sum(wanted[day][0] for day in days)
+
+
+def _now(clickhouse: Client) -> datetime:
+    """The time by the clock that the mirror's notes have their times from; UTC."""
+    now: datetime = clickhouse.query("select now64(6, 'UTC')").result_rows[0][0]
+    return now.replace(tzinfo=UTC)
 
 
 def _monday(day: date) -> date:

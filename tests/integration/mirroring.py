@@ -183,6 +183,7 @@ class Batch:
             "snapshot": self.snapshot.text,
             "snapshot_xmin": self.snapshot.xmin,
             "lsn": self.snapshot.lsn,
+            "data_version": self.snapshot.text,
             "published_at": datetime.now(UTC),
             "changed_days": sorted(days),
         }

@@ -268,6 +268,25 @@ def test_a_view_is_swapped_while_the_next_is_not(running: Seam) -> None:
     running.right()
 
 
+def test_products_are_published_before_the_view_and_the_mirror_know_that_one_moved(running: Seam) -> None:
+    put(running.shop, "products", 1, at(DAY_1, 1), category_id=2)
+    running.batch.extract(DAY_3)
+    running.batch.publish("dim_products")
+    running.right()
+    running.batch.publish()
+    running.right()
+
+
+def test_a_product_that_moves_back_within_one_moment_or_before_what_is_known(running: Seam) -> None:
+    for hour in (0, 10, 12, 14):
+        sell(running.shop, 20 + hour, at(DAY_3, hour))
+    for hour, category in ((11, 2), (11, 1), (13, 2), (9, 2), (11, 2), (11, 1), (13, 1)):
+        put(running.shop, "products", 1, at(DAY_3, hour), category_id=category)
+        running.right()
+    running.batch.extract(DAY_3).publish()
+    running.right()
+
+
 def test_a_batch_that_failed_leaves_a_hole_that_the_mirror_fills(running: Seam) -> None:
     sell(running.shop, 10, at(DAY_3))
     sell(running.shop, 11, at(DAY_3 + timedelta(days=1)))

@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jinja2
+import orjson
 
-from rainbow.olap import mirror_members
+from rainbow.olap import mirror_members, mirror_placements
 from rainbow.olap.published import DIMENSIONS, VIEWS
 from rainbow.olap.serving.forms import Began, Form, There, day_view, forms_of, has_dimensions, look, mirror_began, settings_by_day
 from rainbow.olap.serving.mark import Mark
@@ -70,13 +71,13 @@ def serve(clickhouse: Client) -> dict[str, Form]:
     began = mirror_began(clickhouse, there)
     forms = forms_of(there, began)
     dimensions = has_dimensions(there["batch"])
-    texts = _parts(forms, dimensions=dimensions)
+    texts = _parts(forms)
     by_day = settings_by_day(there)
     texts |= {view: statement(view, form, mark, dimensions=dimensions, by_day=by_day) for view, (form, mark) in forms.items()}
     # the dimensions are as published: the mirror has no versions of its own from before it began
     texts |= {name: f"select * from batch.{name}" for name in DIMENSIONS if name in there["batch"]}
     if dimensions and began:
-        mirror_members.take_published(clickhouse, there["mirror"]["_placements"], there["batch"]["dim_products"])
+        mirror_placements.take_published(clickhouse, there["mirror"]["_placements"], there["batch"]["dim_products"])
         _keep_members(clickhouse, there, began, forms)
     texts["watermark"] = (FOLDER / "watermark.sql").read_text()
     for name, text in texts.items():
@@ -99,15 +100,13 @@ def statement(view: str, form: Form, mark: Mark | None = None, *, dimensions: bo
     return _render(f"{view}.sql.jinja", mark=mark if form == "unified" else None, begins_at=begins_at, dimensions=dimensions, by_day=by_day)
 
 
-def _parts(forms: dict[str, tuple[Form, Mark | None]], *, dimensions: bool) -> dict[str, str]:
+def _parts(forms: dict[str, tuple[Form, Mark | None]]) -> dict[str, str]:
     """What views in these forms ask for in several places, as views; those that others ask come first."""
     if all(form == "batch" for form, _ in forms.values()):
         return {}
-    parts = {"_placed": _render("placed.sql.jinja", mark=None, dimensions=dimensions)}
+    parts = {"_placed": _render("placed.sql.jinja")}
     for view, (form, mark) in forms.items():
         if form == "unified" and day_view(view) == view:
-            if view in _PLACED:
-                parts[f"_restated_{view}"] = _render("restated.sql.jinja", mark=mark, of=view, dimensions=dimensions)
             parts[f"_touched_{view}"] = _render("touched.sql.jinja", mark=mark, of=view, restated=view in _PLACED, new=_BOUGHT.get(view))
     return parts
 
@@ -115,7 +114,7 @@ def _parts(forms: dict[str, tuple[Form, Mark | None]], *, dimensions: bool) -> d
 @lru_cache(maxsize=64)
 def _render(template: str, **values: Any) -> str:
     environment = jinja2.Environment(loader=jinja2.FileSystemLoader(FOLDER), undefined=jinja2.StrictUndefined, autoescape=False)
-    return environment.get_template(template).render(values).strip()
+    return environment.get_template(template).render(values, earliest=mirror_placements.EARLIEST, latest=mirror_placements.LATEST).strip()
 
 
 def _keep_members(clickhouse: Client, there: There, began: Began, forms: dict[str, tuple[Form, Mark | None]]) -> None:
@@ -123,15 +122,22 @@ def _keep_members(clickhouse: Client, there: There, began: Began, forms: dict[st
     of_dimensions = "".join(there["batch"][dimension] for dimension in DIMENSIONS)
     tables = {"_departed": ("(table, id)", _render("departed.sql.jinja", members=_DIMENSIONS), of_dimensions)}
     for view, (form, mark) in forms.items():
-        if form == "unified" and view in _NAMES:
+        if form == "unified" and view in _MEMBERS:
             table, dimension, id_ = _MEMBERS[view]
-            members = _render("unpublished.sql.jinja", mark=mark, table=table, dimension=dimension, id=id_)
-            tables[f"_unpublished_{view}"] = "id", members, of_dimensions
-            names = _render("names.sql.jinja", of=view, members=_NAMES[view])
-            tables[f"_names_{view}"] = "(table, id)", names, there["batch"][view]
+            about = there["batch"][view]
+            values = {"mark": mark, "table": table, "dimension": dimension, "id": id_}
+            if view in _PLACED:
+                agree = orjson.loads(about).get("data_version") == orjson.loads(there["batch"][dimension]).get("data_version")
+                versions = mirror_placements.versions("(select product_id from mirror._moves)", published=True)
+                restated = _render("restated.sql.jinja", **values, versions=versions, agree=agree)
+                tables[f"_restated_{view}"] = "product_id", restated, about + of_dimensions
+            else:
+                tables[f"_unpublished_{view}"] = "id", _render("unpublished.sql.jinja", **values), about + of_dimensions
     for name, (order, text, about) in tables.items():
         version = hashlib.sha256(f"{text} {about} {began}".encode()).hexdigest()[:16]
         if there["serving"].get(name) != version:
-            for named, _, _ in _NAMES.get(name.removeprefix("_names_"), ()):
-                mirror_members.take_names(clickhouse, named, text)
+            view = name.removeprefix("_restated_").removeprefix("_unpublished_")
+            for table, id_, column in _NAMES.get(view, ()):
+                published = f"select {id_} as id, any({column}) as name from batch.{view} group by id"
+                mirror_members.take_names(clickhouse, table, published)
             clickhouse.command(f"create or replace table serving.{name} engine = MergeTree order by {order} comment '{version}' as {text}")

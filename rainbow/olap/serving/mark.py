@@ -7,7 +7,7 @@ xmin: up to half the ring counts as past it, the other half as before. Ids older
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 _RING = 1 << 32
@@ -19,13 +19,15 @@ class Mark:
     """What a published table says of itself: its days, the snapshot it was extracted at, and the days of its rows that changed since.
 
     ``changed_days`` are days on which the batch has rows that were changed or deleted after the end of its last day and before it was
-    published, which the mirror need not know of; None: nobody could say.
+    published, which the mirror need not know of; None: nobody could say. ``published_at``, by ClickHouse's clock: what the mirror noted
+    before that was known when the tables beside the view were made.
     """
 
     first: date
     last: date
     xmin: int
     xmax: int
+    published_at: datetime
     running: tuple[int, ...] = ()
     changed_days: tuple[date, ...] | None = ()
 
@@ -41,6 +43,7 @@ class Mark:
             last,
             int(xmin),
             int(xmax),
+            datetime.fromisoformat(watermark["published_at"]),
             tuple(int(xid) for xid in running.split(",") if xid),
             None if days is None else tuple(map(date.fromisoformat, days)),
         )
@@ -103,6 +106,11 @@ class Mark:
     def ends_at(self) -> str:
         """When the last day ends, in SQL."""
         return _moment(self.last + timedelta(days=1))
+
+    @property
+    def published(self) -> str:
+        """``published_at``, in SQL."""
+        return f"toDateTime64('{self.published_at.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}', 6, 'UTC')"
 
     @property
     def changed(self) -> list[str]:
