@@ -12,7 +12,9 @@ import hashlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from rainbow.olap import mirror_sales
 from rainbow.olap.mirror_days import among
+from rainbow.olap.mirror_sales import EARLIEST, LATEST
 
 if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
@@ -28,20 +30,19 @@ _STATEMENTS = (
     "engine = MergeTree order by noted_at",
 )
 
-# before and after all moments
-EARLIEST = "toDateTime64('1900-01-01 00:00:00', 6, 'UTC')"
-LATEST = "toDateTime64('2299-12-31 00:00:00', 6, 'UTC')"
-
 
 def create(clickhouse: Client) -> None:
     """Make the tables and what fills them, where they are not there; when they are made late they are filled from the history first."""
     if not clickhouse.command("exists table mirror._restated"):
-        for name in ("products_to_placements", *KEPT, "_restated__incoming"):
+        # what is kept of sales is made anew from these
+        for name in ("products_to_placements", *KEPT, "_restated__incoming", *mirror_sales.KEPT):
             clickhouse.command(f"drop table if exists mirror.{name} sync")
         for statement in _STATEMENTS:
             clickhouse.command(statement)
         clickhouse.command(f"insert into mirror._placements {_placed('products_history')}")
-        _move(clickhouse, None, restated="_restated__incoming")
+        fresh = _fresh(f"({several(None)})", published=bool(clickhouse.command("exists table batch.dim_products")))
+        clickhouse.command(f"insert into mirror._restated__incoming {_restated(fresh)}")
+        clickhouse.command(f"insert into mirror._moves {_moves(fresh)}")
         clickhouse.command("rename table mirror._restated__incoming to mirror._restated")
     clickhouse.command(
         f"create materialized view if not exists mirror.products_to_placements to mirror._placements as {_placed('products')}"
@@ -92,18 +93,15 @@ def versions(products: str, *, published: bool) -> str:
                 where product_id in {products}"""
 
 
-def _move(clickhouse: Client, moved: Sequence[int] | None, restated: str = "_restated") -> None:
+def _move(clickhouse: Client, moved: Sequence[int] | None) -> None:
     """Note the moves of all products that had several placements, or of these."""
     products = f"({several(None)})" if moved is None else f"({', '.join(map(str, moved))})"
     fresh = _fresh(products, published=bool(clickhouse.command("exists table batch.dim_products")))
     if clickhouse.query(f"select 1 from ({fresh}) limit 1").result_rows:
-        # after a crash between the two the moves are noted again, with what they restate
-        clickhouse.command(
-            f"insert into mirror.{restated} (product_id, from_at, until_at) select product_id, from_at, until_at from ({fresh}) where is_live"
-        )
-        clickhouse.command(
-            f"insert into mirror._moves select product_id, moment, placement.1, placement.2, newest as position from ({fresh})"
-        )
+        # the moves last: after a crash before that they are fresh again
+        clickhouse.command(f"insert into mirror._restated {_restated(fresh)}")
+        mirror_sales.resolve_products(clickhouse, products, _moves(fresh))
+        clickhouse.command(f"insert into mirror._moves {_moves(fresh)}")
 
 
 def _fresh(products: str, *, published: bool) -> str:
@@ -135,6 +133,14 @@ def _fresh(products: str, *, published: bool) -> str:
         where (product_id, moment, placement) not in (
             select product_id, moment, (category_id, seller_id) from mirror._moves final where product_id in {products}
         )"""
+
+
+def _restated(fresh: str) -> str:
+    return f"(product_id, from_at, until_at) select product_id, from_at, until_at from ({fresh}) where is_live"
+
+
+def _moves(fresh: str) -> str:
+    return f"select product_id, moment, placement.1 as category_id, placement.2 as seller_id, newest as position from ({fresh})"
 
 
 def _placed(table: str) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from rainbow.olap import mirror_days, mirror_members, mirror_placements
+from rainbow.olap import mirror_days, mirror_members, mirror_placements, mirror_sales
 from rainbow.source.tables import Table
 from rainbow.types import clickhouse_type
 
@@ -81,6 +81,7 @@ def create_all(clickhouse: Client, tables: tuple[Table, ...]) -> None:
         clickhouse.command(statement)
     mirror_days.create(clickhouse)
     mirror_placements.create(clickhouse)
+    mirror_sales.create(clickhouse)
     mirror_members.create(clickhouse)
 
 
@@ -88,5 +89,6 @@ def after_insert(clickhouse: Client, table: str, keys: Sequence[int]) -> None:
     """Note what inserted rows mean for the unified views, where materialized views cannot tell from the rows alone."""
     if table in mirror_days.TABLES:
         mirror_days.spread(clickhouse, table, keys)
+        mirror_sales.resolve(clickhouse, table, keys)
     elif table in mirror_members.TABLES:
         mirror_members.note(clickhouse, table, keys)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from rainbow.olap import mirror_days, mirror_members, mirror_placements, mirror_tables
+from rainbow.olap import mirror_days, mirror_members, mirror_placements, mirror_sales, mirror_tables
 from rainbow.olap.mirror_tables import OWN_COLUMNS
 from rainbow.source.tables import BY_NAME, TABLES
 from streaming.mirror.columns import infer, parts
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
 
 # names that are taken in the database ``mirror``
-_TAKEN = frozenset({"_snapshots", "_truncations", *mirror_days.KEPT, *mirror_members.KEPT, *mirror_placements.KEPT})
+_TAKEN = frozenset({"_snapshots", "_truncations", *mirror_days.KEPT, *mirror_members.KEPT, *mirror_placements.KEPT, *mirror_sales.KEPT})
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
-from rainbow.olap import mirror_days, mirror_tables
+from rainbow.olap import mirror_days, mirror_sales, mirror_tables
 from streaming.mirror.envelopes import Change, Truncation
 from streaming.mirror.tables import MirrorTable, Tables, quoted
 
@@ -84,5 +84,7 @@ def truncate(client: Client, table: MirrorTable, truncation: Truncation | Floor)
             from {table.history} final where ({keys}, _lsn) in (
                 select {keys}, max(_lsn) from {table.history} where _lsn <= {position} group by {keys} having argMax(_deleted, _lsn) = 0)"""
     )
-    if table.name in mirror_days.TABLES and not truncation.snapshot:
-        mirror_days.touch_all(client, truncation.txid, committed)
+    if table.name in mirror_days.TABLES:
+        mirror_sales.resolve_all(client)
+        if not truncation.snapshot:
+            mirror_days.touch_all(client, truncation.txid, committed)

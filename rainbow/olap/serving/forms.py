@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import orjson
 
-from rainbow.olap import mirror_days, mirror_members, mirror_placements
+from rainbow.olap import mirror_days, mirror_members, mirror_placements, mirror_sales
 from rainbow.olap.published import DIMENSIONS, VIEWS
 from rainbow.olap.serving.mark import Mark
 
@@ -24,7 +24,7 @@ _BY_DAY = {"use_skip_indexes_if_final": 1, "use_skip_indexes_if_final_exact_mode
 
 # what the views read of the mirror
 _MIRRORED = {
-    *("_snapshots", *mirror_days.KEPT, *mirror_members.KEPT, *mirror_placements.KEPT, *mirror_members.TABLES),
+    *("_snapshots", *mirror_days.KEPT, *mirror_members.KEPT, *mirror_placements.KEPT, *mirror_sales.KEPT, *mirror_members.TABLES),
     *("orders", "orders_history", "orderdetails", "products_history"),
 }
 
