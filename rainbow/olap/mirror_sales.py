@@ -28,7 +28,8 @@ KEPT = ("_resolved",)
 EARLIEST = "toDateTime64('1900-01-01 00:00:00', 6, 'UTC')"
 LATEST = "toDateTime64('2299-12-31 00:00:00', 6, 'UTC')"
 
-_MOVES = "select product_id, moment, category_id, seller_id, position from mirror._moves final"
+# what products were from when on; where this is asked of, a SELECT in parentheses will do as well
+_MOVES = "mirror._moves final"
 
 _OF_LINE = ("order_id", "product_id", "quantity", "amount", "discount")
 _OF_ORDER = ("customer_id", "payment_id")
@@ -55,30 +56,28 @@ def resolve(clickhouse: Client, table: str, keys: Sequence[int]) -> None:
     """Look up what these orders or lines mean for lines that take it; to be called after they are inserted and their days are noted."""
     if not keys:
         return
+    on_day_of_move = _on_day_of_move("mirror._moves")
     if table == "orders":
         of_order = among("order_id", keys)
-        lines, spanning = of_order, of_order
+        spanning = f"order_id in (select order_id from mirror._spanning where {of_order})"
         # a line may be here for what it was before it came to this order
         known = f"id in (select id from mirror._resolved where {of_order})"
+        lines = f"{of_order} and ({spanning} or {on_day_of_move} or {known})"
     else:
-        spanning = f"order_id in (select order_id from mirror.orderdetails_history where {among('id', keys)})"
-        lines = f"({among('id', keys)} or order_id in (select order_id from mirror._spanning where {spanning}))"
-        known = "false"
-    _resolve(
-        clickhouse,
-        f"""select id from mirror.orderdetails_history where {lines} and (
-            order_id in (select order_id from mirror._spanning where {spanning}) or {_on_day_of_move(_MOVES)} or {known}
-        )""",
-        _MOVES,
-    )
+        own = f"{among('id', keys)} and (order_id in (select order_id from mirror._spanning) or {on_day_of_move})"
+        if not _any(clickhouse, f"select id from mirror.orderdetails_history where {own}"):
+            return
+        of_order = f"order_id in (select order_id from mirror.orderdetails_history where {among('id', keys)})"
+        lines = f"{own} or order_id in (select order_id from mirror._spanning where {of_order})"
+    _resolve(clickhouse, f"select id from mirror.orderdetails_history where {lines}")
 
 
 def resolve_products(clickhouse: Client, products: str, moves: str) -> None:
     """The same for what is new of products (a set in SQL); ``moves`` is a SELECT of what is to come into ``mirror._moves`` after this."""
     columns = "product_id, moment, category_id, seller_id, position"
-    known = f"""select product_id, moment, argMax(move.category_id, move.position) as category_id, argMax(move.seller_id, move.position) as seller_id, max(move.position) as position
+    known = f"""(select product_id, moment, argMax(move.category_id, move.position) as category_id, argMax(move.seller_id, move.position) as seller_id, max(move.position) as position
         from (select {columns} from mirror._moves where product_id in {products} union all select {columns} from ({moves})) as move
-        group by product_id, moment"""
+        group by product_id, moment)"""
     _resolve(
         clickhouse,
         f"""select id from mirror.orderdetails_history where product_id in {products} and (
@@ -90,21 +89,25 @@ def resolve_products(clickhouse: Client, products: str, moves: str) -> None:
 
 def resolve_all(clickhouse: Client) -> None:
     """The same for all lines that were ever looked up."""
-    _resolve(clickhouse, "select id from mirror._resolved", _MOVES)
+    _resolve(clickhouse, "select id from mirror._resolved")
 
 
 def placed(moves: str = _MOVES) -> str:
     """What each product that moved was from when on: category and seller."""
     return f"""select product_id, if(row_number() over (partition by product_id order by moment) = 1, {EARLIEST}, moment) as from_at, category_id, seller_id
-from ({moves})"""
+from {moves}"""
 
 
 def _on_day_of_move(moves: str) -> str:
-    return f"(product_id, toDate32(created_at)) in (select product_id, toDate32(moment) from ({moves}))"
+    return f"(product_id, toDate32(created_at)) in (select product_id, toDate32(moment) from {moves})"
 
 
-def _resolve(clickhouse: Client, lines: str, moves: str) -> None:
-    if clickhouse.query(f"select 1 from ({lines}) limit 1").result_rows:
+def _any(clickhouse: Client, found: str) -> bool:
+    return bool(clickhouse.query(f"select 1 from ({found}) limit 1").result_rows)
+
+
+def _resolve(clickhouse: Client, lines: str, moves: str = _MOVES) -> None:
+    if _any(clickhouse, lines):
         clickhouse.command(f"insert into mirror._resolved {_resolved(lines, moves)}")
 
 
@@ -159,5 +162,5 @@ def _resolved(lines: str, moves: str) -> str:
         asof left join (select *, 1 as is_moved from ({placed(moves)})) as moving
             on sale.product_id = moving.product_id and sale.ordered_at >= moving.from_at
         left join (
-            select product_id, sum(bitAnd(position, bitShiftLeft(1::UInt64, 63) - 1)) + count() as state from ({moves}) group by product_id
+            select product_id, sum(bitAnd(position, bitShiftLeft(1::UInt64, 63) - 1)) + count() as state from {moves} group by product_id
         ) as known on sale.product_id = known.product_id"""
