@@ -14,17 +14,24 @@ from typing import TYPE_CHECKING
 
 from rainbow.olap import mirror_sales
 from rainbow.olap.mirror_days import among
-from rainbow.olap.mirror_sales import EARLIEST, LATEST
 
 if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
+
+# before and after all moments
+EARLIEST = "toDateTime64('1900-01-01 00:00:00', 6, 'UTC')"
+LATEST = "toDateTime64('2299-12-31 00:00:00', 6, 'UTC')"
+
+# What each product that moved was from when on: category and seller.
+PLACED = f"""select product_id, if(row_number() over (partition by product_id order by moment) = 1, {EARLIEST}, moment) as from_at, category_id, seller_id
+from mirror._moves final"""
 
 # the tables that this module keeps
 KEPT = ("_placements", "_moves", "_restated")
 
 _STATEMENTS = (
     "create table mirror._placements (product_id Int64, category_id Int64, seller_id Int64) engine = ReplacingMergeTree order by (product_id, category_id, seller_id)",
-    "create table mirror._moves (product_id Int64, moment DateTime64(6, 'UTC'), category_id Int64, seller_id Int64, position UInt64) "
+    "create table mirror._moves (product_id Int64, moment DateTime64(6, 'UTC'), category_id Int64, seller_id Int64, position UInt64, is_settled UInt8) "
     "engine = ReplacingMergeTree(position) order by (product_id, moment)",
     "create table mirror._restated__incoming (product_id Int64, from_at DateTime64(6, 'UTC'), until_at DateTime64(6, 'UTC'), noted_at DateTime64(6, 'UTC') default now64(6)) "
     "engine = MergeTree order by noted_at",
@@ -42,7 +49,7 @@ def create(clickhouse: Client) -> None:
         clickhouse.command(f"insert into mirror._placements {_placed('products_history')}")
         fresh = _fresh(f"({several(None)})", published=bool(clickhouse.command("exists table batch.dim_products")))
         clickhouse.command(f"insert into mirror._restated__incoming {_restated(fresh)}")
-        clickhouse.command(f"insert into mirror._moves {_moves(fresh)}")
+        clickhouse.command(f"insert into mirror._moves {_moves(fresh, is_settled=1)}")
         clickhouse.command("rename table mirror._restated__incoming to mirror._restated")
     clickhouse.command(
         f"create materialized view if not exists mirror.products_to_placements to mirror._placements as {_placed('products')}"
@@ -98,10 +105,11 @@ def _move(clickhouse: Client, moved: Sequence[int] | None) -> None:
     products = f"({several(None)})" if moved is None else f"({', '.join(map(str, moved))})"
     fresh = _fresh(products, published=bool(clickhouse.command("exists table batch.dim_products")))
     if clickhouse.query(f"select 1 from ({fresh}) limit 1").result_rows:
-        # the moves last: after a crash before that they are fresh again
+        # first, so that lines that arrive meanwhile find them; after a crash what is not settled is fresh again
+        clickhouse.command(f"insert into mirror._moves {_moves(fresh, is_settled=0)}")
         clickhouse.command(f"insert into mirror._restated {_restated(fresh)}")
-        mirror_sales.resolve_products(clickhouse, products, _moves(fresh))
-        clickhouse.command(f"insert into mirror._moves {_moves(fresh)}")
+        mirror_sales.resolve_products(clickhouse, fresh)
+        clickhouse.command(f"insert into mirror._moves {_moves(fresh, is_settled=1)}")
 
 
 def _fresh(products: str, *, published: bool) -> str:
@@ -131,7 +139,7 @@ def _fresh(products: str, *, published: bool) -> str:
             window following as (partition by product_id order by moment)
         )
         where (product_id, moment, placement) not in (
-            select product_id, moment, (category_id, seller_id) from mirror._moves final where product_id in {products}
+            select product_id, moment, (category_id, seller_id) from mirror._moves final where is_settled and product_id in {products}
         )"""
 
 
@@ -139,8 +147,8 @@ def _restated(fresh: str) -> str:
     return f"(product_id, from_at, until_at) select product_id, from_at, until_at from ({fresh}) where is_live"
 
 
-def _moves(fresh: str) -> str:
-    return f"select product_id, moment, placement.1 as category_id, placement.2 as seller_id, newest as position from ({fresh})"
+def _moves(fresh: str, *, is_settled: int) -> str:
+    return f"select product_id, moment, placement.1, placement.2, newest, {is_settled} from ({fresh})"
 
 
 def _placed(table: str) -> str:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import jinja2
 import orjson
 
-from rainbow.olap import mirror_members, mirror_placements, mirror_sales
+from rainbow.olap import mirror_members, mirror_placements
 from rainbow.olap.published import DIMENSIONS, VIEWS
 from rainbow.olap.serving.forms import Began, Form, There, day_view, forms_of, has_dimensions, look, mirror_began, settings_by_day
 from rainbow.olap.serving.mark import Mark
@@ -104,7 +104,7 @@ def _parts(forms: dict[str, tuple[Form, Mark | None]]) -> dict[str, str]:
     """What views in these forms ask for in several places, as views; those that others ask come first."""
     if all(form == "batch" for form, _ in forms.values()):
         return {}
-    parts = {"_placed": mirror_sales.placed()}
+    parts = {"_placed": mirror_placements.PLACED}
     for view, (form, mark) in forms.items():
         if form == "unified" and day_view(view) == view:
             parts[f"_touched_{view}"] = _render("touched.sql.jinja", mark=mark, of=view, restated=view in _PLACED, new=_BOUGHT.get(view))
@@ -114,7 +114,7 @@ def _parts(forms: dict[str, tuple[Form, Mark | None]]) -> dict[str, str]:
 @lru_cache(maxsize=64)
 def _render(template: str, **values: Any) -> str:
     environment = jinja2.Environment(loader=jinja2.FileSystemLoader(FOLDER), undefined=jinja2.StrictUndefined, autoescape=False)
-    return environment.get_template(template).render(values, earliest=mirror_sales.EARLIEST, latest=mirror_sales.LATEST).strip()
+    return environment.get_template(template).render(values, earliest=mirror_placements.EARLIEST, latest=mirror_placements.LATEST).strip()
 
 
 def _keep_members(clickhouse: Client, there: There, began: Began, forms: dict[str, tuple[Form, Mark | None]]) -> None:
