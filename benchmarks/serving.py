@@ -3,7 +3,8 @@
     python benchmarks/serving.py [--lines 1200000] [--days 37] [--times 60]
 
 A ClickHouse of its own is filled directly: a mirror of all days and one more, and batch views up to the last but one. That last
-day has new orders, and changes and deletes of old ones. Each view is read over HTTP, one reader at a time, as its dashboard asks (where
+day has new orders, changes and deletes of old ones, lines added to the orders of the day before, products that move, members that get
+another name and new ones. Each view is read over HTTP, one reader at a time, as its dashboard asks (where
 one does) and whole; what all rows take with no mirror (the batch view alone) and with nothing published (all days from the mirror) stands
 beside it.
 """
@@ -106,6 +107,33 @@ def live_a_day(client: Any, lines: int, days: int) -> None:
         client.command(f"insert into mirror.products {_products(day + ' - 86400 * 50', own, sold, moment, str(number + 1))}")
 
 
+def change_members(client: Any, lines: int, days: int) -> None:
+    """What happens to members on that day, and lines that come a day after their orders."""
+    from rainbow.olap.mirror_tables import after_insert
+
+    moment = f"toDateTime64('{FIRST} 00:00:00', 6, 'UTC') + {days} * 86400 + 40000"
+    own = f"5000 as _lsn, 0 as _deleted, {SNAPSHOT + 5000} as _txid, now64(3) as _committed_at, 0 as _snapshot"
+    for table, renamed, new in (("customers", 100, 200), ("sellers", 10, 10), ("payments", 1, 1), ("categories", 2, 1)):
+        there = MEMBERS[table]
+        for ids, name in ((range(1, renamed + 1), "renamed"), (range(there + 1, there + new + 1), "new")):
+            client.command(
+                f"insert into mirror.{table} select number as id, '{name} ' || id as name, {moment} as created_at, created_at as updated_at, {own} from numbers({ids.start}, {len(ids)})"
+            )
+            after_insert(client, table, ids)
+    # the first hundred have other categories and sellers from noon on, the last are new
+    moved, new_products = (range(0, 100), range(PRODUCTS, PRODUCTS + 100))
+    for ids in (moved, new_products):
+        made = _products(moment, own, f"numbers({ids.start}, {len(ids)})").replace("1 + number % 100", "1 + (number + 1) % 100")
+        client.command(f"insert into mirror.products {made}")
+        after_insert(client, "products", [number + 1 for number in ids])
+    added = range(2 * lines, 2 * lines + 200)
+    late = _lines(moment, own, f"numbers({added.start}, {len(added)})").replace(
+        "intDiv(number, 5) + 1 as", f"number - {2 * lines} + {lines // 5 - 400} as"
+    )
+    client.command(f"insert into mirror.orderdetails {late}")
+    after_insert(client, "orderdetails", [number + 1 for number in added])
+
+
 def fill_batch(client: Any, days: int) -> None:
     """What a publish of all days but the last would have put there."""
     from rainbow.olap.serving import serve
@@ -179,6 +207,7 @@ def main() -> None:
             fill_mirror(client, options.lines, options.days)
             fill_batch(client, options.days)
             live_a_day(client, options.lines, options.days)
+            change_members(client, options.lines, options.days)
             wait_until_merged(client)
             report(client, options.times)
         finally:

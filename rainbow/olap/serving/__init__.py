@@ -32,14 +32,12 @@ FOLDER = Path(__file__).parent
 # the views whose rows say what a product was at the sale
 _PLACED = ("top_sellers", "top_products_by_category")
 
-# the views whose rows say who bought and how: the mirror's table of them, the batch's, and the column
-_BOUGHT = {
+# the members that the batch may not know, by view: the mirror's table of them, the batch's, and the column
+_MEMBERS = {
+    **dict.fromkeys(_PLACED, ("products", "dim_products", "product_id")),
     "payment_methods": ("payments", "dim_payments", "payment_id"),
     "customer_ranking": ("customers", "dim_customers", "customer_id"),
 }
-
-# the members that the batch may not know, by view; the same three
-_MEMBERS = _BOUGHT | dict.fromkeys(_PLACED, ("products", "dim_products", "product_id"))
 
 # the names in the rows of a view: the mirror's table of what is named, its id and the name's column
 _NAMES = {
@@ -107,7 +105,8 @@ def _parts(forms: dict[str, tuple[Form, Mark | None]]) -> dict[str, str]:
     parts = {"_placed": mirror_placements.PLACED}
     for view, (form, mark) in forms.items():
         if form == "unified" and day_view(view) == view:
-            parts[f"_touched_{view}"] = _render("touched.sql.jinja", mark=mark, of=view, restated=view in _PLACED, new=_BOUGHT.get(view))
+            table, _, id_ = _MEMBERS.get(view, ("", "", ""))
+            parts[f"_touched_{view}"] = _render("touched.sql.jinja", mark=mark, of=view, restated=view in _PLACED, table=table, id=id_)
     return parts
 
 
@@ -125,19 +124,20 @@ def _keep_members(clickhouse: Client, there: There, began: Began, forms: dict[st
         if form == "unified" and view in _MEMBERS:
             table, dimension, id_ = _MEMBERS[view]
             about = there["batch"][view]
-            values = {"mark": mark, "table": table, "dimension": dimension, "id": id_}
+            of_both = about + of_dimensions
+            _, column, _ = _NAMES[view][-1]
+            tables[f"_unknown_{view}"] = "day", _render("unknown.sql.jinja", of=view, column=column), about
+            unpublished = _render("unpublished.sql.jinja", mark=mark, table=table, dimension=dimension, id=id_)
+            tables[f"_unpublished_{view}"] = "id", unpublished, of_both
             if view in _PLACED:
                 agree = orjson.loads(about).get("data_version") == orjson.loads(there["batch"][dimension]).get("data_version")
                 versions = mirror_placements.versions("(select product_id from mirror._moves)", published=True)
-                restated = _render("restated.sql.jinja", **values, versions=versions, agree=agree)
-                tables[f"_restated_{view}"] = "product_id", restated, about + of_dimensions
-            else:
-                tables[f"_unpublished_{view}"] = "id", _render("unpublished.sql.jinja", **values), about + of_dimensions
+                restated = _render("restated.sql.jinja", mark=mark, versions=versions, agree=agree)
+                tables[f"_restated_{view}"] = "product_id", restated, of_both
     for name, (order, text, about) in tables.items():
         version = hashlib.sha256(f"{text} {about} {began}".encode()).hexdigest()[:16]
         if there["serving"].get(name) != version:
-            view = name.removeprefix("_restated_").removeprefix("_unpublished_")
-            for table, id_, column in _NAMES.get(view, ()):
-                published = f"select {id_} as id, any({column}) as name from batch.{view} group by id"
+            for table, id_, column in _NAMES.get(name.removeprefix("_unpublished_"), ()):
+                published = f"select {id_} as id, any({column}) as name from batch.{name.removeprefix('_unpublished_')} group by id"
                 mirror_members.take_names(clickhouse, table, published)
             clickhouse.command(f"create or replace table serving.{name} engine = MergeTree order by {order} comment '{version}' as {text}")
