@@ -38,6 +38,10 @@ create table if not exists mirror._snapshots (
 """
 
 
+# bytes, of ClickHouse's SQL; its default is 256 KiB
+LONGEST_STATEMENT = 16 << 20
+
+
 def columns(table: Table) -> dict[str, str]:
     """The source's columns of a mirror table, with their ClickHouse types."""
     return {c.name: f"Nullable({kind})" if c.nullable else kind for c in table.columns for kind in (clickhouse_type(c.type),)}
@@ -87,6 +91,8 @@ def create_all(clickhouse: Client, tables: tuple[Table, ...]) -> None:
 
 def after_insert(clickhouse: Client, table: str, keys: Sequence[int]) -> None:
     """Note what inserted rows mean for the unified views, where materialized views cannot tell from the rows alone."""
+    # their keys stand in the statements, thousands of them
+    clickhouse.set_client_setting("max_query_size", LONGEST_STATEMENT)
     if table in mirror_days.TABLES:
         mirror_days.spread(clickhouse, table, keys)
         mirror_sales.resolve(clickhouse, table, keys)

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 
 from rainbow.olap import mirror_placements
 from rainbow.olap.client import connect
-from rainbow.olap.mirror_tables import create_all
+from rainbow.olap.mirror_tables import OWN_COLUMNS, after_insert, create_all
 from rainbow.olap.serving import statement
 from rainbow.settings import Settings
-from rainbow.source.tables import TABLES
+from rainbow.source.tables import BY_NAME, TABLES
 from tests.integration.small_shop import BEFORE, DAY_1, DAY_2, DAY_3, at
 from tests.integration.test_mirror_days import Version, arrive, line, order, version
 from tests.laws import examples
@@ -147,6 +147,23 @@ def test_a_table_that_is_made_late_knows_the_lines_from_before(mirror: Any) -> N
         mirror.command(f"drop table mirror.{made_late} sync")
         create_all(mirror, TABLES)
         assert mirror.query("select * from mirror._resolved final order by all").result_rows == kept
+
+
+def test_a_large_batch_of_rows_far_apart_is_noted(mirror: Any) -> None:
+    far = 10**17
+    arrive(mirror, product(700, key=far), order(DAY_1, 701, key=far), line(DAY_2, 702, key=far, order_id=far, product_id=far))
+    for table, column in (("products", "category_id"), ("orders", "customer_id"), ("orderdetails", "quantity")):
+        names = [*BY_NAME[table].column_names, *OWN_COLUMNS]
+        _, row = version(table, far, DAY_1, 710, order_id=far, product_id=far, created_at=at(DAY_3), updated_at=at(DAY_3), **{column: 7})
+        mirror.insert(f"mirror.{table}", [[row[name] for name in names]], column_names=names)
+        after_insert(mirror, table, [far + number * 10**13 for number in range(20_000)])
+    assert moves_of(mirror, far) == {1, 7}
+    assert resolved(mirror, "id", "day", "customer_id", "quantity") == [(far, DAY_3, 7, 7)]
+
+
+def moves_of(client: Any, key: int) -> set[int]:
+    """The categories that a product had."""
+    return {found for (found,) in client.query(f"select category_id from mirror._moves where product_id = {key}").result_rows}
 
 
 # ids, days, hours: few, so that much is about the same rows
