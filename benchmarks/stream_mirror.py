@@ -6,6 +6,9 @@ A Kafka, a ClickHouse and a mirror of their own in a temporary folder. The topic
 changes of lines and a quarter changes of products, both with the image before (REPLICA IDENTITY FULL). Then, one after the other: the
 messages are read and thrown away (confluent-kafka), the same rows are inserted as ready Arrow tables, the mirror does its work.
 
+Then the mirror has 1.2 million lines, and changes come of lines all over them, a quarter as many as before: their keys are far from each
+other, unlike those of new lines.
+
 At last a shop with a capture: 1,000 rows a second, an order and nine lines a transaction, and for each the time from its COMMIT's return
 until it is counted: in the mirror's table, and in the unified view `serving.total_sales`, as a client sees that asks again 20 ms after
 each answer.
@@ -23,6 +26,7 @@ import sys
 import tempfile
 import threading
 import time
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +56,37 @@ def events(count: int) -> Any:
         else:
             before = row("products", chance.randrange(5000), sold_count=n)
             yield event("products", "u", lsn, before=before, after={**before, "sold_count": n + 1})
+
+
+HISTORY = 1_200_000  # lines, of five an order
+
+
+def fill_history() -> None:
+    """What the mirror would have of a longer time."""
+    from benchmarks.serving import fill_mirror
+    from rainbow.olap.client import connect
+
+    with contextlib.closing(connect()) as client:
+        fill_mirror(client, HISTORY, 37)
+
+
+def scattered(count: int) -> Any:
+    """Changes of lines that `fill_history` made, each of another one."""
+    from benchmarks.serving import FIRST
+    from tests.integration.change_events import event, row
+
+    began = datetime.fromisoformat(FIRST)
+    second = 37 * 86400 / (HISTORY // 5)
+    for n, number in enumerate(random.Random(7).sample(range(HISTORY), count)):
+        created = f"{(began + timedelta(seconds=int(number // 5 * second))).isoformat()}Z"
+        before = row("orderdetails", number + 1, order_id=number // 5 + 1, created_at=created)
+        yield event(
+            "orderdetails",
+            "u",
+            2_000_000_000 + 64 * n,
+            before=before,
+            after={**before, "quantity": 3, "updated_at": "2024-09-08T11:12:13.123456Z"},
+        )
 
 
 def raw_consuming(count: int) -> float:
@@ -292,6 +327,12 @@ def main() -> None:
                 "arrow_cast_us": {name: round(took[f"cast_{name}_us_a_value"], 3) for name in ("decimals", "instants")},
                 "mirror": mirroring(count),
             }
+            forget_topics()
+            with contextlib.closing(connect()) as client:
+                client.command("drop database mirror sync")
+            fill_history()
+            send(scattered(count // 4))
+            found["mirror_far_keys"] = mirroring(count // 4)
             forget_topics()
             with contextlib.closing(connect()) as client:
                 client.command("drop database mirror sync")

@@ -11,8 +11,9 @@ All of it only ever grows, so it may be done again at any time. A day too many i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
+
+from rainbow.olap.keys import Keys, insert_selected
 
 if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
@@ -60,14 +61,11 @@ def create(clickhouse: Client) -> None:
         clickhouse.command(f"create materialized view if not exists mirror.{table}_to_days to mirror._days as {_own(table)}")
 
 
-def spread(clickhouse: Client, table: str, keys: Sequence[int]) -> None:
+def spread(clickhouse: Client, table: str, keys: Keys) -> None:
     """Note what changes of these orders or lines mean for other days than their own; to be called after they are inserted."""
-    if not keys:
-        return
-    groups = _groups(table, among("id", keys), among("order_id", keys))
-    if clickhouse.query(f"select 1 from ({groups}) limit 1").result_rows:
-        clickhouse.command(f"insert into mirror._spanning {_spanned(groups)}")
-        clickhouse.command(f"insert into mirror._days ({_COLUMNS}) {_spread(groups)}")
+    groups = _groups(table, keys.among("id"), keys.among("order_id"))
+    if keys and insert_selected(clickhouse, "mirror._spanning", _spanned(groups), keys.table):
+        insert_selected(clickhouse, "mirror._days", _spread(groups), keys.table)
 
 
 def touch_all(clickhouse: Client, txid: int, committed_at: str) -> None:
@@ -78,14 +76,6 @@ def touch_all(clickhouse: Client, txid: int, committed_at: str) -> None:
     )
 
 
-def among(column: str, keys: Sequence[int]) -> str:
-    """The condition that a column is among these keys; others between them do no harm, where that makes it short."""
-    first, last = min(keys), max(keys)
-    if last - first < 4 * len(keys):
-        return f"{column} between {first} and {last}"
-    return f"{column} in ({', '.join(map(str, sorted(set(keys))))})"
-
-
 def _own(table: str) -> str:
     """What the rows of a table say of their own days."""
     return f"select toDate32(created_at) as day, {_SUMMARY} from (select created_at, {_MARK} as mark from mirror.{table}) group by day, quarter"
@@ -94,23 +84,37 @@ def _own(table: str) -> str:
 def _groups(table: str, keys: str, order_ids: str) -> str:
     """What belongs to an order, or to a line, with all versions, where that is on several days: the days, the orders, the marks."""
     version = f"toDate32(created_at) as day, {_MARK} as mark"
+    groups = "groupUniqArray(day) as days, groupUniqArray(order_id) as order_ids, groupUniqArray(mark) as marks"
     if table == "orders":
-        versions = f"""
-            select id as one, id as order_id, {version} from mirror.orders_history where {keys}
-            union all
-            select order_id as one, order_id, {version} from mirror.orderdetails_history where {order_ids}"""
-    else:
-        versions = f"""
-            select id as one, order_id, {version} from mirror.orderdetails_history where {keys}
-            union all
-            select line.id as one, of_order.id as order_id, of_order.day as day, of_order.mark as mark
-            from (select id, order_id from mirror.orderdetails_history where {keys}) as line
-            inner join (
-                select id, {version} from mirror.orders_history
-                where id in (select order_id from mirror.orderdetails_history where {keys})
-            ) as of_order on line.order_id = of_order.id"""
-    return f"""select groupUniqArray(day) as days, groupUniqArray(order_id) as order_ids, groupUniqArray(mark) as marks from ({versions}
-        ) group by one having length(days) > 1"""
+        return f"""
+            select {groups}
+            from (
+                select id as order_id, {version} from mirror.orders_history where {keys}
+                union all
+                select order_id, {version} from mirror.orderdetails_history where {order_ids}
+            ) as version
+            group by version.order_id
+            having length(days) > 1"""
+    return f"""
+            select
+                arrayDistinct(arrayConcat(any(line.days), groupUniqArrayArray(of_order.days))) as days,
+                any(line.order_ids) as order_ids,
+                arrayDistinct(arrayConcat(any(line.marks), groupUniqArrayArray(of_order.marks))) as marks
+            from (
+                select id, days, order_ids, marks, order_id
+                from (select id, {groups} from (select id, order_id, {version} from mirror.orderdetails_history where {keys}) group by id)
+                array join order_ids as order_id
+            ) as line
+            left join (
+                select order_id, {groups}
+                from (
+                    select id as order_id, {version} from mirror.orders_history
+                    where id in (select order_id from mirror.orderdetails_history where {keys})
+                )
+                group by order_id
+            ) as of_order on line.order_id = of_order.order_id
+            group by line.id
+            having length(days) > 1"""
 
 
 def _spread(groups: str) -> str:

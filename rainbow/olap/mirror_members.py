@@ -9,11 +9,10 @@ right as well: it is looked up, or its days come from the mirror.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rainbow.olap import mirror_placements
-from rainbow.olap.mirror_days import among
+from rainbow.olap.keys import Keys
 
 if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
@@ -43,7 +42,7 @@ def create(clickhouse: Client) -> None:
         clickhouse.command("rename table mirror._appeared__incoming to mirror._appeared")
 
 
-def note(clickhouse: Client, table: str, keys: Sequence[int]) -> None:
+def note(clickhouse: Client, table: str, keys: Keys) -> None:
     """Note which of these members have moved, have another name than before or are new; to be called after they are inserted."""
     if keys:
         _note(clickhouse, table, keys)
@@ -59,7 +58,7 @@ def take_names(clickhouse: Client, table: str, published: str) -> None:
     )
 
 
-def _note(clickhouse: Client, table: str, keys: Sequence[int] | None, appeared: str = "_appeared") -> None:
+def _note(clickhouse: Client, table: str, keys: Keys | None, appeared: str = "_appeared") -> None:
     """See `note`; None stands for all members."""
     moved = f"id in ({mirror_placements.several(keys)})" if table == "products" and keys is not None else "false"
     rows = clickhouse.query(
@@ -74,9 +73,10 @@ def _note(clickhouse: Client, table: str, keys: Sequence[int] | None, appeared: 
             argMax(name, _lsn) as newest_name,
             max(_lsn) as lsn
         from mirror.{table}_history
-        where {"true" if keys is None else among("id", keys)}
+        where {"true" if keys is None else keys.among("id")}
         group by id
-        having is_new or is_renamed or is_moved"""
+        having is_new or is_renamed or is_moved""",
+        external_data=keys.table if keys else None,
     ).named_results()
     found = list(rows)
     for kept, columns, noted in (
@@ -85,4 +85,4 @@ def _note(clickhouse: Client, table: str, keys: Sequence[int] | None, appeared: 
     ):
         if noted:
             clickhouse.insert(f"mirror.{kept}", noted, column_names=columns)
-    mirror_placements.note(clickhouse, [m["id"] for m in found if m["is_moved"]])
+    mirror_placements.note(clickhouse, Keys((m["id"] for m in found if m["is_moved"]), exact=True))

@@ -9,14 +9,15 @@ come from the mirror.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from rainbow.olap import mirror_sales
-from rainbow.olap.mirror_days import among
+from rainbow.olap.keys import Keys, insert_selected
 
 if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
+    from clickhouse_connect.driver.external import ExternalData
 
 # before and after all moments
 EARLIEST = "toDateTime64('1900-01-01 00:00:00', 6, 'UTC')"
@@ -37,6 +38,13 @@ _STATEMENTS = (
     "engine = MergeTree order by noted_at",
 )
 
+# what is worked out of moves that are not noted yet, and what of it is said anew of the past
+_MOVES = (
+    "product_id Int64, moment DateTime64(6, 'UTC'), category_id Int64, seller_id Int64, position UInt64, is_live UInt8, "
+    "from_at DateTime64(6, 'UTC'), until_at DateTime64(6, 'UTC')"
+)
+_RESTATED = "select product_id, from_at, until_at from moves where is_live"
+
 
 def create(clickhouse: Client) -> None:
     """Make the tables and what fills them, where they are not there; when they are made late they are filled from the history first."""
@@ -47,16 +55,16 @@ def create(clickhouse: Client) -> None:
         for statement in _STATEMENTS:
             clickhouse.command(statement)
         clickhouse.command(f"insert into mirror._placements {_placed('products_history')}")
-        fresh = _fresh(f"({several(None)})", published=bool(clickhouse.command("exists table batch.dim_products")))
-        clickhouse.command(f"insert into mirror._restated__incoming {_restated(fresh)}")
-        clickhouse.command(f"insert into mirror._moves {_moves(fresh, is_settled=1)}")
+        if moves := _fresh(clickhouse, None):
+            insert_selected(clickhouse, "mirror._restated__incoming", _RESTATED, moves)
+            insert_selected(clickhouse, "mirror._moves", _moved(is_settled=1), moves)
         clickhouse.command("rename table mirror._restated__incoming to mirror._restated")
     clickhouse.command(
         f"create materialized view if not exists mirror.products_to_placements to mirror._placements as {_placed('products')}"
     )
 
 
-def note(clickhouse: Client, moved: Sequence[int]) -> None:
+def note(clickhouse: Client, moved: Keys) -> None:
     """Note from when on these products, which had several placements, had which; to be called after their versions are inserted."""
     if moved:
         _move(clickhouse, moved)
@@ -74,51 +82,59 @@ def take_published(clickhouse: Client, about_placements: str, about_products: st
         clickhouse.command(f"alter table mirror._placements modify comment '{version}'")
 
 
-def several(keys: Sequence[int] | None) -> str:
+def several(keys: Keys | None = None) -> str:
     """The products, of all or of these, that had several placements."""
     return (
-        f"select product_id from mirror._placements where {_among(keys)} group by product_id "
+        f"select product_id from mirror._placements where {keys.among('product_id') if keys else 'true'} group by product_id "
         "having (min(category_id) != max(category_id) or min(seller_id) != max(seller_id))"
     )
 
 
-def versions(products: str, *, published: bool) -> str:
-    """Every version of these products (a set in SQL) that the mirror or, if there is any, what was published knows.
+def versions(among: Callable[[str], str], *, published: bool) -> str:
+    """Every version of some products that the mirror or, if there is any, what was published knows; ``among`` says which, of a column.
 
     Of those of one moment the last position counts. The mirror knows the newest of any moment of which it knows one.
     """
     columns = "ifNull(category_id, -1) as category_id, ifNull(seller_id, -1) as seller_id, (category_id, seller_id) as placement"
     mirrored = f"""select id as product_id, updated_at as moment, {columns}, bitOr(_lsn, bitShiftLeft(1::UInt64, 63)) as position, _txid, _snapshot, 1 as is_mirrored
                 from mirror.products_history
-                where not _deleted and id in {products}"""
+                where not _deleted and {among("id")}"""
     if not published:
         return mirrored
     return f"""{mirrored}
                 union all
                 select product_id, valid_from_at as moment, {columns}, toUInt64(toUnixTimestamp64Micro(valid_to_at)) as position, 0 as _txid, 1 as _snapshot, 0 as is_mirrored
                 from batch.dim_products
-                where product_id in {products}"""
+                where {among("product_id")}"""
 
 
-def _move(clickhouse: Client, moved: Sequence[int] | None) -> None:
+def _move(clickhouse: Client, moved: Keys | None) -> None:
     """Note the moves of all products that had several placements, or of these."""
-    products = f"({several(None)})" if moved is None else f"({', '.join(map(str, moved))})"
-    fresh = _fresh(products, published=bool(clickhouse.command("exists table batch.dim_products")))
-    if clickhouse.query(f"select 1 from ({fresh}) limit 1").result_rows:
+    if moves := _fresh(clickhouse, moved):
         # first, so that lines that arrive meanwhile find them; after a crash what is not settled is fresh again
-        clickhouse.command(f"insert into mirror._moves {_moves(fresh, is_settled=0)}")
-        clickhouse.command(f"insert into mirror._restated {_restated(fresh)}")
-        mirror_sales.resolve_products(clickhouse, fresh)
-        clickhouse.command(f"insert into mirror._moves {_moves(fresh, is_settled=1)}")
+        insert_selected(clickhouse, "mirror._moves", _moved(is_settled=0), moves)
+        insert_selected(clickhouse, "mirror._restated", _RESTATED, moves)
+        mirror_sales.resolve_products(clickhouse, moves)
+        insert_selected(clickhouse, "mirror._moves", _moved(is_settled=1), moves)
 
 
-def _fresh(products: str, *, published: bool) -> str:
-    """Moves of these products that are not noted yet, each with the time that it is about and whether the mirror came to know it live.
+def _fresh(clickhouse: Client, products: Keys | None) -> ExternalData | None:
+    """Moves of these products, or of all, that are not noted yet, as the table ``moves`` for queries; None when there are none.
 
-    A moment at which there were several placements is noted even if it ends up as the one before it, which an older note may not say.
+    Each has the time that it is about and whether the mirror came to know it live. A moment at which there were several placements is
+    noted even if it ends up as the one before it, which an older note may not say.
     """
+    from clickhouse_connect.driver.external import ExternalData
+
+    published = bool(clickhouse.command("exists table batch.dim_products"))
+    among = products.among if products else lambda column: f"{column} in ({several()})"
+    rows = clickhouse.raw_query(_not_noted(among, published=published), fmt="Native", external_data=products.table if products else None)
+    return ExternalData(file_name="moves", fmt="Native", structure=_MOVES, data=rows) if rows else None
+
+
+def _not_noted(among: Callable[[str], str], *, published: bool) -> str:
     return f"""
-        select product_id, moment, placement, newest, is_live, from_at, until_at
+        select product_id, moment, placement.1 as category_id, placement.2 as seller_id, newest as position, is_live, from_at, until_at
         from (
             select
                 product_id, moment, placement, newest, is_live,
@@ -130,7 +146,7 @@ def _fresh(products: str, *, published: bool) -> str:
                     select
                         product_id, moment, argMax(version.placement, version.position) as placement, max(version.position) as newest,
                         argMax(not version._snapshot, version.position) as is_live, uniqExact(version.placement) > 1 as had_several
-                    from ({versions(products, published=published)}) as version
+                    from ({versions(among, published=published)}) as version
                     group by product_id, moment
                 )
                 window preceding as (partition by product_id order by moment rows between unbounded preceding and current row)
@@ -139,16 +155,12 @@ def _fresh(products: str, *, published: bool) -> str:
             window following as (partition by product_id order by moment)
         )
         where (product_id, moment, placement) not in (
-            select product_id, moment, (category_id, seller_id) from mirror._moves final where is_settled and product_id in {products}
+            select product_id, moment, (category_id, seller_id) from mirror._moves final where is_settled and {among("product_id")}
         )"""
 
 
-def _restated(fresh: str) -> str:
-    return f"(product_id, from_at, until_at) select product_id, from_at, until_at from ({fresh}) where is_live"
-
-
-def _moves(fresh: str, *, is_settled: int) -> str:
-    return f"select product_id, moment, placement.1, placement.2, newest, {is_settled} from ({fresh})"
+def _moved(*, is_settled: int) -> str:
+    return f"select product_id, moment, category_id, seller_id, position, {is_settled} as is_settled from moves"
 
 
 def _placed(table: str) -> str:
@@ -156,7 +168,3 @@ def _placed(table: str) -> str:
         "select distinct id as product_id, ifNull(category_id, -1) as category_id, ifNull(seller_id, -1) as seller_id "
         f"from mirror.{table} where not _deleted"
     )
-
-
-def _among(keys: Sequence[int] | None) -> str:
-    return "true" if keys is None else among("product_id", keys)

@@ -11,20 +11,21 @@ log, then with the order's.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from rainbow.olap.mirror_days import among
+from rainbow.olap.keys import Keys, insert_selected
 from rainbow.source.tables import BY_NAME
 from rainbow.types import clickhouse_type
 
 if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
+    from clickhouse_connect.driver.external import ExternalData
 
 # the tables that this module keeps
 KEPT = ("_resolved",)
 
 _ON_DAY_OF_MOVE = "(product_id, toDate32(created_at)) in (select product_id, toDate32(moment) from mirror._moves)"
+_IS_SPECIAL = f"order_id in (select order_id from mirror._spanning) or {_ON_DAY_OF_MOVE}"
 
 _OF_LINE = ("order_id", "product_id", "quantity", "amount", "discount")
 _OF_ORDER = ("customer_id", "payment_id")
@@ -42,57 +43,58 @@ def create(clickhouse: Client) -> None:
                 index by_order_id order_id type minmax
             ) engine = ReplacingMergeTree(version) order by (day, id)"""
         )
-        special = (
-            f"select id from mirror.orderdetails_history where order_id in (select order_id from mirror._spanning) or {_ON_DAY_OF_MOVE}"
-        )
-        clickhouse.command(f"insert into mirror._resolved__incoming {_resolved(special)}")
+        special = f"select id from mirror.orderdetails_history where {_IS_SPECIAL}"
+        clickhouse.command(f"insert into mirror._resolved__incoming {_resolved(f'id in ({special})')}")
         clickhouse.command("rename table mirror._resolved__incoming to mirror._resolved")
 
 
-def resolve(clickhouse: Client, table: str, keys: Sequence[int]) -> None:
+def resolve(clickhouse: Client, table: str, keys: Keys) -> None:
     """Look up what these orders or lines mean for lines that take it; to be called after they are inserted and their days are noted."""
     if not keys:
         return
     if table == "orders":
-        of_order = among("order_id", keys)
+        of_order = keys.among("order_id")
         spanning = f"order_id in (select order_id from mirror._spanning where {of_order})"
         # a line may be here for what it was before it came to this order
         known = f"id in (select id from mirror._resolved where {of_order})"
-        lines = f"{of_order} and ({spanning} or {_ON_DAY_OF_MOVE} or {known})"
+        lines = _lines(clickhouse, f"{of_order} and ({spanning} or {_ON_DAY_OF_MOVE} or {known})", keys)
     else:
-        own = f"{among('id', keys)} and (order_id in (select order_id from mirror._spanning) or {_ON_DAY_OF_MOVE})"
-        if not _any(clickhouse, f"select id from mirror.orderdetails_history where {own}"):
-            return
-        of_order = f"order_id in (select order_id from mirror.orderdetails_history where {among('id', keys)})"
-        lines = f"{own} or order_id in (select order_id from mirror._spanning where {of_order})"
-    _resolve(clickhouse, f"select id from mirror.orderdetails_history where {lines}")
+        lines = _lines(clickhouse, f"{keys.among('id')} and ({_IS_SPECIAL})", keys)
+        if lines:
+            orders = f"select order_id from mirror.orderdetails_history where {lines.among('id')}"
+            of_order = f"order_id in (select order_id from mirror._spanning where order_id in ({orders}))"
+            lines = _lines(clickhouse, f"{lines.among('id')} or {of_order}", lines)
+    _resolve(clickhouse, lines)
 
 
-def resolve_products(clickhouse: Client, moves: str) -> None:
-    """The same for products that moved; ``moves`` is a SELECT of products and moments."""
-    _resolve(
-        clickhouse,
-        f"""select id from mirror.orderdetails where toDate32(created_at) in (select toDate32(moment) from ({moves}))
-            and (product_id, toDate32(created_at)) in (select product_id, toDate32(moment) from ({moves}))""",
-    )
+def resolve_products(clickhouse: Client, moves: ExternalData) -> None:
+    """The same for products that moved; ``moves`` is a table of products and moments, called ``moves``."""
+    found = """select id from mirror.orderdetails where toDate32(created_at) in (select toDate32(moment) from moves)
+            and (product_id, toDate32(created_at)) in (select product_id, toDate32(moment) from moves)"""
+    _resolve(clickhouse, _found(clickhouse, found, moves))
 
 
 def resolve_all(clickhouse: Client) -> None:
     """The same for all lines that were ever looked up."""
-    _resolve(clickhouse, "select id from mirror._resolved")
+    clickhouse.command(f"insert into mirror._resolved {_resolved('id in (select id from mirror._resolved)')}")
 
 
-def _any(clickhouse: Client, found: str) -> bool:
-    return bool(clickhouse.query(f"select 1 from ({found}) limit 1").result_rows)
+def _lines(clickhouse: Client, condition: str, keys: Keys) -> Keys:
+    """The lines that ever were as the condition says, which names ``keys``."""
+    return _found(clickhouse, f"select distinct id from mirror.orderdetails_history where {condition}", keys.table)
 
 
-def _resolve(clickhouse: Client, lines: str) -> None:
-    if _any(clickhouse, lines):
-        clickhouse.command(f"insert into mirror._resolved {_resolved(lines)}")
+def _found(clickhouse: Client, ids: str, table: ExternalData | None) -> Keys:
+    return Keys((id_ for (id_,) in clickhouse.query(ids, external_data=table).result_rows), exact=True)
+
+
+def _resolve(clickhouse: Client, lines: Keys) -> None:
+    if lines:
+        insert_selected(clickhouse, "mirror._resolved", _resolved(lines.among("id")), lines.table)
 
 
 def _resolved(lines: str) -> str:
-    """The rows of these lines, by the histories."""
+    """The rows of the lines that meet a condition, by the histories."""
     of_line, of_order = ", ".join(_OF_LINE), ", ".join(_OF_ORDER)
     line = "\n                ".join(f"line.state.{place} as {name}," for place, name in enumerate(_OF_LINE, 1))
     order = "\n                ".join(f"if(is_ordered, of_order.state.{place}, -1) as {name}," for place, name in enumerate(_OF_ORDER, 1))
@@ -103,7 +105,7 @@ def _resolved(lines: str) -> str:
                 id, argMax(({of_line}, created_at, _deleted), _lsn) as state, max(_lsn) as lsn,
                 groupUniqArray(toDate32(created_at)) as days, groupUniqArray(order_id) as order_ids
             from mirror.orderdetails_history
-            where id in ({lines})
+            where {lines}
             group by id
         ),
         of_order as (

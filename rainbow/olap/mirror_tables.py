@@ -8,10 +8,11 @@ inserted into the first, in the same insert.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from rainbow.olap import mirror_days, mirror_members, mirror_placements, mirror_sales
+from rainbow.olap.keys import Keys
 from rainbow.source.tables import Table
 from rainbow.types import clickhouse_type
 
@@ -38,8 +39,8 @@ create table if not exists mirror._snapshots (
 """
 
 
-# bytes, of ClickHouse's SQL; its default is 256 KiB
-LONGEST_STATEMENT = 16 << 20
+# a history is read by keys, which may be far from each other: with small blocks little else is read beside them
+_BY_KEY = "settings index_granularity = 2048, min_compress_block_size = 16384"
 
 
 def columns(table: Table) -> dict[str, str]:
@@ -68,7 +69,7 @@ def create(name: str, key: str | Sequence[str], columns: dict[str, str]) -> tupl
     by_day = _indexes({f"{column}_day": f"toDate32({column})" for column in looked_up if column == "created_at"})
     return (
         f"create table if not exists mirror.`{name}` ({every}{by_value}{by_time}{by_day}) engine = ReplacingMergeTree(_lsn, _deleted) order by ({keys})",
-        f"create table if not exists mirror.`{name}_history` ({every}{by_value}) engine = ReplacingMergeTree(_lsn) order by ({keys}, _lsn)",
+        f"create table if not exists mirror.`{name}_history` ({every}{by_value}) engine = ReplacingMergeTree(_lsn) order by ({keys}, _lsn) {_BY_KEY}",
         f"create materialized view if not exists mirror.`{name}_to_history` to mirror.`{name}_history` as select * from mirror.`{name}`",
     )
 
@@ -89,10 +90,9 @@ def create_all(clickhouse: Client, tables: tuple[Table, ...]) -> None:
     mirror_members.create(clickhouse)
 
 
-def after_insert(clickhouse: Client, table: str, keys: Sequence[int]) -> None:
-    """Note what inserted rows mean for the unified views, where materialized views cannot tell from the rows alone."""
-    # their keys stand in the statements, thousands of them
-    clickhouse.set_client_setting("max_query_size", LONGEST_STATEMENT)
+def after_insert(clickhouse: Client, table: str, ids: Iterable[int]) -> None:
+    """Note what inserted rows, by their keys, mean for the unified views, where materialized views cannot tell from the rows alone."""
+    keys = Keys(ids)
     if table in mirror_days.TABLES:
         mirror_days.spread(clickhouse, table, keys)
         mirror_sales.resolve(clickhouse, table, keys)

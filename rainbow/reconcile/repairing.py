@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from psycopg import sql
 
+from rainbow.olap.keys import Keys, insert_selected
 from rainbow.olap.mirror_tables import OWN_COLUMNS, after_insert
 from rainbow.reconcile.comparing import Reconciled, differing_keys
 from rainbow.source.connection import connect
@@ -57,11 +58,11 @@ def _repair(client: Client, connection: psycopg.Connection[Any], table: Table, k
     if gone:
         (unseen,) = connection.execute("select (pg_current_xact_id()::text::numeric % 4294967296)::bigint").fetchone() or (0,)
         connection.commit()
-        listed = ", ".join(map(str, gone))
-        client.command(
-            f"insert into mirror.{table.name} ({', '.join(names)}) "
-            f"select {', '.join(table.column_names)}, _lsn + 1, 1, {unseen}, now64(3), 0 from mirror.{table.name} final "
-            f"where not _deleted and {table.key} in ({listed})"
+        missing = Keys(gone, exact=True)
+        deletes = (
+            f"select * replace (_lsn + 1 as _lsn, 1 as _deleted, {unseen} as _txid, now64(3) as _committed_at, 0 as _snapshot) "
+            f"from (select * from mirror.{table.name} final where not _deleted and {missing.among(table.key)})"
         )
+        insert_selected(client, f"mirror.{table.name}", deletes, missing.table)
     after_insert(client, table.name, keys)
     return len(keys)

@@ -234,7 +234,8 @@ def truth(shop: Connection, versions: Iterable[tuple[int, datetime, Any, int, in
         if first and day < first:
             continue
         listed = sorted(placed[product])
-        held = [one for one in listed if one[0] <= moment] or listed[:1]
+        # before its first moment it is what it was then; of several versions of one moment the last counts
+        held = [one for one in listed if one[0] <= moment] or [one for one in listed if one[0] == listed[0][0]]
         category, seller = held[-1][2:] if held else (-1, -1)
         lines.append(
             {

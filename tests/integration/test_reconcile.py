@@ -114,6 +114,18 @@ def test_a_lost_change_and_a_lost_delete_are_named_by_key_and_repaired(mirror: M
     assert "lake" in found.skipped
 
 
+def test_a_day_of_rows_that_the_source_does_not_have_is_repaired(mirror: Mirrored) -> None:
+    mirror.client.command(
+        "insert into mirror.orderdetails select * except number replace (100 + 2 * number as id) "
+        "from (select * from mirror.orderdetails final where id = 1) as line cross join numbers(50000) as n"
+    )
+    # one that the source has lies between them
+    put(mirror.shop, "orderdetails", 50_001, at(DAY_1), order_id=1)
+    mirror.catch_up()
+    assert repair(reconcile(days(DAY_1))) == {"orderdetails": 50_000}
+    assert reconcile().differences == []
+
+
 def test_a_change_after_a_repair_wins(mirror: Mirrored) -> None:
     put(mirror.shop, "orderdetails", 1, at(DAY_2), amount="5.00")
     repair(reconcile())

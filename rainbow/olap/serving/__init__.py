@@ -131,7 +131,7 @@ def _keep_members(clickhouse: Client, there: There, began: Began, forms: dict[st
             tables[f"_unpublished_{view}"] = "id", unpublished, of_both
             if view in _PLACED:
                 agree = orjson.loads(about).get("data_version") == orjson.loads(there["batch"][dimension]).get("data_version")
-                versions = mirror_placements.versions("(select product_id from mirror._moves)", published=True)
+                versions = mirror_placements.versions("{} in (select product_id from mirror._moves)".format, published=True)
                 restated = _render("restated.sql.jinja", mark=mark, versions=versions, agree=agree)
                 tables[f"_restated_{view}"] = "product_id", restated, of_both
     for name, (order, text, about) in tables.items():
