@@ -9,7 +9,8 @@ from datetime import date
 from rainbow.checks import Check
 from rainbow.partitions.assets import REPORT, STEPS, Asset, assets, made_by
 from rainbow.partitions.dates import PartitionRange
-from rainbow.partitions.ledger import Ledger, Made
+from rainbow.partitions.ledger import Ledger
+from rainbow.partitions.records import Made
 from rainbow.partitions.state import CumulativeVersion
 
 

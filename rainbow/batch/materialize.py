@@ -13,7 +13,8 @@ from typing import Any
 
 from rainbow.partitions.assets import Asset, assets, made_by
 from rainbow.partitions.dates import PartitionRange
-from rainbow.partitions.ledger import Ledger, Made
+from rainbow.partitions.ledger import Ledger
+from rainbow.partitions.records import Made
 from rainbow.partitions.state import CumulativeVersion, Key
 
 

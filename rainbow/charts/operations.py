@@ -21,7 +21,8 @@ from rainbow.errors import RainbowError
 from rainbow.partitions.assets import REPORT, STEPS
 from rainbow.partitions.catalogue import groups_of_assets
 from rainbow.partitions.dates import PartitionRange
-from rainbow.partitions.ledger import Ledger, StepRun
+from rainbow.partitions.ledger import Ledger
+from rainbow.partitions.records import StepRun
 from rainbow.partitions.state import Key, State, Status, of_partition, states
 from rainbow.source.tables import TABLES
 

@@ -10,7 +10,8 @@ from rainbow import pipeline
 from rainbow.checks import Check
 from rainbow.partitions.assets import NOTEBOOKS, Asset, assets
 from rainbow.partitions.attention import Trouble, troubles
-from rainbow.partitions.ledger import Ledger, Made, Run
+from rainbow.partitions.ledger import Ledger
+from rainbow.partitions.records import Made, Run
 from rainbow.partitions.state import Key, State, Status, of_partition, states
 from rainbow.source import tables
 from rainbow.warehouse import project

@@ -12,9 +12,8 @@ import socket
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any
 
 import orjson
 import sqlalchemy as sa
@@ -24,75 +23,8 @@ from rainbow.errors import ServiceError
 from rainbow.partitions.dates import PartitionRange
 from rainbow.partitions.ledger_tables import checks, materializations, newest, open_engine, runs, steps
 from rainbow.partitions.locks import FileLocks, Held, Locks, PostgresLocks, holding
+from rainbow.partitions.records import Made, Newest, Run, StepRun
 from rainbow.settings import settings
-
-
-@dataclass(frozen=True)
-class Run:
-    """A run as the ledger has it; times are UTC. ``status`` is running, done, failed or interrupted."""
-
-    run: str
-    what: str
-    partitions: PartitionRange
-    status: str
-    started_at: datetime
-    ended_at: datetime | None
-    error: str | None
-
-    @property
-    def seconds(self) -> float | None:
-        """How long it took; None while it runs."""
-        return (self.ended_at - self.started_at).total_seconds() if self.ended_at else None
-
-
-@dataclass(frozen=True)
-class StepRun:
-    """A step of a run; ``status`` as a run's."""
-
-    run: str
-    step: str
-    partitions: PartitionRange
-    status: str
-    started_at: datetime
-    ended_at: datetime | None
-    error: str | None
-
-
-@dataclass(frozen=True)
-class Made:
-    """What a run made for one partition of an asset. ``inputs`` are the data versions that it was made from, by asset."""
-
-    asset: str
-    partition_date: date
-    code_version: str
-    data_version: str
-    inputs: Mapping[str, str] = field(default_factory=dict)
-    rows: int | None = None
-    bytes: int | None = None
-    seconds: float | None = None
-    metadata: Mapping[str, Any] = field(default_factory=dict)
-    run: str = ""
-    made_at: datetime | None = None
-
-
-class Newest(NamedTuple):
-    """The newest materialization of an asset for a partition; a tuple, since there is one for each asset and day of the years.
-
-    ``made`` is when, UTC without zone, as the ledger keeps it.
-    """
-
-    asset: str
-    partition_date: date
-    run: str
-    made: datetime
-    code_version: str
-    data_version: str
-    inputs: Mapping[str, str]
-
-    @property
-    def made_at(self) -> datetime:
-        """When it was made."""
-        return self.made.replace(tzinfo=UTC)
 
 
 class Ledger:
@@ -162,11 +94,11 @@ class Ledger:
         query = sa.select(runs).order_by(runs.c.started_at.desc()).limit(limit)
         if partition:
             query = query.where(runs.c.first <= partition, runs.c.last >= partition)
-        return [_run(row) for row in self._read(query)]
+        return [Run.of(row) for row in self._read(query)]
 
     def run(self, run: str) -> Run | None:
         """A run by its name."""
-        return next((_run(row) for row in self._read(sa.select(runs).where(runs.c.run == run))), None)
+        return next((Run.of(row) for row in self._read(sa.select(runs).where(runs.c.run == run))), None)
 
     def newest_runs(self, partitions: PartitionRange | None = None) -> dict[date, Run]:
         """The newest run of each partition; a day that no run has had is left out."""
@@ -174,7 +106,7 @@ class Ledger:
         if partitions is not None:
             query = query.where(runs.c.first <= partitions.last, runs.c.last >= partitions.first)
         found: dict[date, Run] = {}
-        for run in map(_run, self._read(query)):
+        for run in map(Run.of, self._read(query)):
             found |= {day: run for day in run.partitions if partitions is None or day in partitions}
         return found
 
@@ -187,10 +119,7 @@ class Ledger:
             query = query.where(steps.c.status != "done")
         if partitions is not None:
             query = query.where(steps.c.first <= partitions.last, steps.c.last >= partitions.first)
-        return [
-            StepRun(r.run, r.step, PartitionRange(r.first, r.last), r.status, _utc(r.started_at), _utc(r.ended_at), r.error)
-            for r in self._read(query)
-        ]
+        return [StepRun.of(row) for row in self._read(query)]
 
     # materializations
 
@@ -235,7 +164,7 @@ class Ledger:
             query = query.where(newest.c.asset.in_(list(assets)))
         with self._answering(), self.engine.connect() as connection:
             found = connection.execute(query).all()
-        return {(row[0], row[1]): Newest(row[0], row[1], row[2], row[3], row[4], row[5], _loads(row[6])) for row in found}
+        return {(row[0], row[1]): Newest(row[0], row[1], row[2], row[3], row[4], row[5], orjson.loads(row[6])) for row in found}
 
     def behind(self, assets: Sequence[str], sources: Iterable[str]) -> list[date]:
         """Partitions of which one of the assets was not made since one of the sources was, or never."""
@@ -262,12 +191,12 @@ class Ledger:
         query = sa.select(materializations).where(materializations.c.asset == asset)
         if partition:
             query = query.where(materializations.c.partition_date == partition)
-        return [_made(row) for row in self._read(query.order_by(materializations.c.id.desc()).limit(limit))]
+        return [Made.of(row) for row in self._read(query.order_by(materializations.c.id.desc()).limit(limit))]
 
     def made(self, run: str) -> list[Made]:
         """What a run made."""
         query = sa.select(materializations).where(materializations.c.run == run).order_by(materializations.c.id)
-        return [_made(row) for row in self._read(query)]
+        return [Made.of(row) for row in self._read(query)]
 
     def row_counts(self, assets: Iterable[str], before: date, days: int) -> dict[str, list[int]]:
         """Rows of each asset's newest materializations in the days before a partition, by asset; days that were not run are left out."""
@@ -404,37 +333,8 @@ def one_line(error: BaseException) -> str:
 _alive: dict[str, Held] = {}
 
 
-def _run(row: Any) -> Run:
-    return Run(row.run, row.what, PartitionRange(row.first, row.last), row.status, _utc(row.started_at), _utc(row.ended_at), row.error)
-
-
-def _made(row: Any) -> Made:
-    return Made(
-        row.asset,
-        row.partition_date,
-        row.code_version,
-        row.data_version,
-        _loads(row.inputs),
-        row.rows,
-        row.bytes,
-        row.seconds,
-        _loads(row.metadata),
-        row.run,
-        _utc(row.made_at),
-    )
-
-
 def _check(row: Any) -> Check:
-    return Check(row.name, row.asset, row.passed, row.detail, row.severity, row.failing, tuple(_loads(row.sample)))
-
-
-def _loads(text: str) -> Any:
-    return orjson.loads(text)
-
-
-def _utc(moment: Any) -> Any:
-    """A moment of the ledger, which keeps UTC without zone."""
-    return moment.replace(tzinfo=UTC) if moment else None
+    return Check(row.name, row.asset, row.passed, row.detail, row.severity, row.failing, tuple(orjson.loads(row.sample)))
 
 
 def _now() -> datetime:

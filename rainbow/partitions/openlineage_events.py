@@ -25,7 +25,7 @@ from rainbow.errors import SettingsError
 from rainbow.lake.files import schema_of
 from rainbow.partitions.assets import Asset, assets
 from rainbow.partitions.dates import PartitionRange
-from rainbow.partitions.ledger import Made
+from rainbow.partitions.records import Made
 from rainbow.settings import settings
 from rainbow.source.tables import BY_NAME
 from rainbow.warehouse import project

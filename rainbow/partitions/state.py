@@ -17,7 +17,8 @@ from typing import Literal, NamedTuple
 from rainbow.checks import Check
 from rainbow.partitions.assets import Asset, assets
 from rainbow.partitions.dates import PartitionRange, start_of_next
-from rainbow.partitions.ledger import Ledger, Newest, StepRun
+from rainbow.partitions.ledger import Ledger
+from rainbow.partitions.records import Newest, StepRun
 
 State = Literal["done", "running", "failed", "stale", "missing"]
 # the first of these that an asset of a partition has is the partition's own

@@ -14,7 +14,8 @@ import pytest
 from rainbow.checks import Check
 from rainbow.errors import RainbowError, ServiceError
 from rainbow.partitions.dates import PartitionRange
-from rainbow.partitions.ledger import Ledger, Made
+from rainbow.partitions.ledger import Ledger
+from rainbow.partitions.records import Made
 from rainbow.settings import Settings, settings
 from tests.integration.conftest import new_database
 
@@ -139,7 +140,8 @@ def _until_interrupted(ledger: Ledger) -> None:
 def test_several_processes_write_at_once_and_nothing_is_lost(ledger: Ledger) -> None:
     code = (
         "import sys; from datetime import date, timedelta; from rainbow.partitions.dates import PartitionRange\n"
-        "from rainbow.partitions.ledger import Ledger, Made\n"
+        "from rainbow.partitions.ledger import Ledger\n"
+        "from rainbow.partitions.records import Made\n"
         "ledger, name = Ledger(), sys.argv[1]\n"
         "for n in range(20):\n"
         "    day = date(2024, 9, 1) + timedelta(days=n); one = PartitionRange(day, day)\n"

@@ -27,7 +27,8 @@ from rainbow.errors import CheckError, SettingsError
 from rainbow.partitions import openlineage
 from rainbow.partitions.assets import made_by
 from rainbow.partitions.dates import PartitionRange
-from rainbow.partitions.ledger import Ledger, Made
+from rainbow.partitions.ledger import Ledger
+from rainbow.partitions.records import Made
 from rainbow.settings import read_settings, settings
 
 DAY = date(2024, 9, 1)

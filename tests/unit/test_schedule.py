@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from rainbow.errors import LockedError, RainbowError, ServiceError
 from rainbow.partitions.assets import REPORT, assets
 from rainbow.partitions.dates import PartitionRange
-from rainbow.partitions.ledger import Ledger, Made
+from rainbow.partitions.ledger import Ledger
+from rainbow.partitions.records import Made
 from rainbow.runs.schedule import PAUSES, Due, LedgerWork, Outcome, Timetable, Tried, due, follow, parse_time
 from rainbow.settings import settings
 
