@@ -87,6 +87,9 @@ class Follower(Process):
                 stderr=subprocess.STDOUT,
             )
 
+    def __str__(self) -> str:
+        return f"{self._command}, {'running' if self._process and self._process.poll() is None else 'not running'},"
+
     @property
     def log(self) -> str:
         return self._log.read_text()
@@ -145,6 +148,14 @@ class Followed:
 
     def check(self, seconds: float = 60) -> None:
         """Catch up; then the mirror's rows are PostgreSQL's, and its history has each change once, in order."""
+        try:
+            self._check(seconds)
+        except (AssertionError, ServiceError) as error:
+            for one in (self.capture, self.mirror):
+                error.add_note("\n".join(["", f"{one} said last:", *one.log.splitlines()[-15:]]))
+            raise
+
+    def _check(self, seconds: float) -> None:
         wait_until(lambda: is_caught_up(seconds), seconds)
         self.check_rows()
         with psycopg.connect(self.url) as shop, connect_clickhouse() as client:
