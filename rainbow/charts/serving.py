@@ -215,8 +215,8 @@ def payment_methods(day: date, limit: int) -> list[Row]:
 def products_by_category(day: date, *, categories: int, products: int) -> list[Row]:
     """The products with the highest net sales in each of the categories with the highest net sales, and the best product of all.
 
-    ``place`` counts a category's products from 1, ``overall_place`` all products, ``category_place`` the categories; ``categories``
-    is how many there are.
+    ``place`` counts a category's products from 1, ``category_place`` the categories, of which there are ``categories``; ``is_best`` is 1
+    for the best product of all.
     """
     return query(
         f"""
@@ -231,21 +231,24 @@ def products_by_category(day: date, *, categories: int, products: int) -> list[R
             where sales_date <= {{day:Date}}
             group by category_id, product_id
         ),
+        ranked as (
+            select
+                category_id,
+                any(category_name) as category,
+                sum(all_net_sales_amount) as category_net_sales_amount,
+                -- the highest net sales first, then the lowest id
+                groupArraySorted({products:d})((
+                    -all_net_sales_amount, product_id, name, all_sales_quantity, all_total_sales_amount, all_total_discount_amount
+                )) as best
+            from products
+            group by category_id
+        ),
         placed as (
             select
                 *,
-                any(category_name) over (partition by category_id) as category,
-                sum(all_net_sales_amount) over (partition by category_id) as category_net_sales_amount,
-                row_number() over (partition by category_id order by all_net_sales_amount desc, product_id) as place,
-                row_number() over (order by all_net_sales_amount desc, category_id, product_id) as overall_place
-            from products
-        ),
-        ranked as (
-            select *, dense_rank() over (order by category_net_sales_amount desc, category_id) as category_place
-            from placed
-        ),
-        counted as (
-            select *, max(category_place) over () as categories
+                count() over () as categories,
+                row_number() over (order by category_net_sales_amount desc, category_id) as category_place,
+                row_number() over (order by best[1].1, category_id) as place_of_best
             from ranked
         )
         select
@@ -255,18 +258,19 @@ def products_by_category(day: date, *, categories: int, products: int) -> list[R
             category_place,
             categories,
             place,
-            overall_place,
-            product_id,
-            name,
-            all_sales_quantity as sales_quantity,
-            all_total_sales_amount as total_sales_amount,
-            all_total_discount_amount as total_discount_amount,
-            all_net_sales_amount as net_sales_amount
-        from counted
-        where (category_place <= {{categories:UInt32}} and place <= {{products:UInt32}}) or overall_place = 1
+            place_of_best = 1 and place = 1 as is_best,
+            product.2 as product_id,
+            product.3 as name,
+            product.4 as sales_quantity,
+            product.5 as total_sales_amount,
+            product.6 as total_discount_amount,
+            -product.1 as net_sales_amount
+        from placed
+        array join best as product, arrayEnumerate(best) as place
+        where category_place <= {{categories:UInt32}} or is_best
         order by category_place, place
         """,
-        {"day": day, "categories": categories, "products": products},
+        {"day": day, "categories": categories},
     )
 
 

@@ -29,7 +29,7 @@ class TopProducts:
         """The product that brought most of all."""
         if not self.rows:
             return no_sales(self.scope)
-        first = next(row for row in self.rows if row["overall_place"] == 1)
+        first = next(row for row in self.rows if row["is_best"])
         return answer(
             "{} brought most: {} net, in {}.",
             about=self.scope.about(),

@@ -76,7 +76,7 @@ def test_an_order_that_moves_or_goes_and_a_line_that_goes_take_their_rows_along(
 
 def categories(client: Any) -> set[int]:
     """Those in which sales are shown."""
-    text = statement("top_products_by_category", "mirror", dimensions=False)
+    text = statement("top_products_by_category", "mirror")
     return {found for (found,) in client.query(f"select category_id from ({text})").result_rows}
 
 
@@ -220,7 +220,7 @@ def test_sales_are_those_of_the_newest_versions_in_whatever_order_all_arrive(mir
             ("top_products_by_category", "category_id, product_id", by_product),
             ("payment_methods", "payment_id", by_payment),
         ):
-            text = statement(view, "mirror", dimensions=False)
+            text = statement(view, "mirror")
             shown = mirror.query(f"select sales_date, {columns}, total_sales_amount from ({text})").result_rows
             assert {tuple(row[:-1]): row[-1] for row in shown} == sums
 

@@ -159,11 +159,11 @@ def test_a_ranking_shows_a_hostile_name_as_data_only() -> None:
 
 
 def test_the_best_product_of_all_is_named_though_its_category_is_not_shown() -> None:
-    def product(name: str, category_place: int, overall: int, net: str) -> dict[str, Any]:
-        return {"name": name, "category": f"c{category_place}", "category_place": category_place, "place": 1, "overall_place": overall,
+    def product(name: str, category_place: int, is_best: int, net: str) -> dict[str, Any]:
+        return {"name": name, "category": f"c{category_place}", "category_place": category_place, "place": 1, "is_best": is_best,
                 "categories": 13, "category_net_sales_amount": Decimal(net), **_sums(net)}  # fmt: skip
 
-    products = TopProducts(SCOPE, [product("first", 1, 2, "5"), product("best", 13, 1, "9")])
+    products = TopProducts(SCOPE, [product("first", 1, 0, "5"), product("best", 13, 1, "9")])
     assert products.answer().text.startswith("best brought most")
     bars = products.bars()
     assert isinstance(bars, Row)

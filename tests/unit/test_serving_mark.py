@@ -59,4 +59,4 @@ def test_a_watermark_as_json_gives_its_mark() -> None:
 def test_a_statement_does_not_change_between_two_calls() -> None:
     mark = Mark(FIRST, LAST, 10, 14, PUBLISHED, (10, 12))
     assert statement("top_sellers", "unified", mark) == statement("top_sellers", "unified", mark)
-    assert "batch." not in statement("top_sellers", "mirror", dimensions=False)
+    assert "batch." not in statement("top_sellers", "mirror")

@@ -12,6 +12,7 @@ begins with ``_``; those are made first, so that a view is paired with them or w
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -57,6 +58,15 @@ _DIMENSIONS = (
 )
 
 
+@dataclass(frozen=True)
+class Kept:
+    """What of `_keep_members`'s tables a view's text has to ask for, since most are empty mostly: which of them have rows, and the members'
+    tables of which the batch knows some that the mirror does not."""
+
+    filled: frozenset[str] = frozenset()
+    departed: frozenset[str] = frozenset()
+
+
 def serve(clickhouse: Client) -> dict[str, Form]:
     """Make the views that charts read, where they are not there in the form that fits; returns each view's form.
 
@@ -68,15 +78,15 @@ def serve(clickhouse: Client) -> dict[str, Form]:
         clickhouse.command("create database if not exists serving")
     began = mirror_began(clickhouse, there)
     forms = forms_of(there, began)
-    dimensions = has_dimensions(there["batch"])
-    texts = _parts(forms)
+    kept = Kept()
+    if began and has_dimensions(there["batch"]):
+        mirror_placements.take_published(clickhouse, there["mirror"]["_placements"], there["batch"]["dim_products"])
+        kept = _keep_members(clickhouse, there, began, forms)
+    texts = _parts(forms, kept)
     by_day = settings_by_day(there)
-    texts |= {view: statement(view, form, mark, dimensions=dimensions, by_day=by_day) for view, (form, mark) in forms.items()}
+    texts |= {view: statement(view, form, mark, departed=kept.departed, by_day=by_day) for view, (form, mark) in forms.items()}
     # the dimensions are as published: the mirror has no versions of its own from before it began
     texts |= {name: f"select * from batch.{name}" for name in DIMENSIONS if name in there["batch"]}
-    if dimensions and began:
-        mirror_placements.take_published(clickhouse, there["mirror"]["_placements"], there["batch"]["dim_products"])
-        _keep_members(clickhouse, there, began, forms)
     texts["watermark"] = (FOLDER / "watermark.sql").read_text()
     for name, text in texts.items():
         version = hashlib.sha256((text + there["batch columns"].get(name, "")).encode()).hexdigest()[:16]
@@ -87,18 +97,18 @@ def serve(clickhouse: Client) -> dict[str, Form]:
     return {view: form for view, (form, _) in forms.items()}
 
 
-def statement(view: str, form: Form, mark: Mark | None = None, *, dimensions: bool = True, by_day: str = "") -> str:
-    """The SELECT of a view in one of its forms; ``dimensions``: whether those of the batch are there; ``by_day``: see ``forms.settings_by_day``.
+def statement(view: str, form: Form, mark: Mark | None = None, *, departed: frozenset[str] = frozenset(), by_day: str = "") -> str:
+    """The SELECT of a view in one of its forms; ``departed``: see ``Kept``; ``by_day``: see ``forms.settings_by_day``.
 
     The mirror's form begins at the mark's first day, if there is one.
     """
     if form == "batch":
         return f"select * from batch.{view}"
     begins_at = mark.begins_at if mark else None
-    return _render(f"{view}.sql.jinja", mark=mark if form == "unified" else None, begins_at=begins_at, dimensions=dimensions, by_day=by_day)
+    return _render(f"{view}.sql.jinja", mark=mark if form == "unified" else None, begins_at=begins_at, departed=departed, by_day=by_day)
 
 
-def _parts(forms: dict[str, tuple[Form, Mark | None]]) -> dict[str, str]:
+def _parts(forms: dict[str, tuple[Form, Mark | None]], kept: Kept) -> dict[str, str]:
     """What views in these forms ask for in several places, as views; those that others ask come first."""
     if all(form == "batch" for form, _ in forms.values()):
         return {}
@@ -106,7 +116,16 @@ def _parts(forms: dict[str, tuple[Form, Mark | None]]) -> dict[str, str]:
     for view, (form, mark) in forms.items():
         if form == "unified" and day_view(view) == view:
             table, _, id_ = _MEMBERS.get(view, ("", "", ""))
-            parts[f"_touched_{view}"] = _render("touched.sql.jinja", mark=mark, of=view, restated=view in _PLACED, table=table, id=id_)
+            parts[f"_touched_{view}"] = _render(
+                "touched.sql.jinja",
+                mark=mark,
+                of=view,
+                placed=view in _PLACED,
+                table=table,
+                id=id_,
+                has_unknown=f"_unknown_{view}" in kept.filled,
+                has_restated=f"_restated_{view}" in kept.filled,
+            )
     return parts
 
 
@@ -116,7 +135,7 @@ def _render(template: str, **values: Any) -> str:
     return environment.get_template(template).render(values, earliest=mirror_placements.EARLIEST, latest=mirror_placements.LATEST).strip()
 
 
-def _keep_members(clickhouse: Client, there: There, began: Began, forms: dict[str, tuple[Form, Mark | None]]) -> None:
+def _keep_members(clickhouse: Client, there: There, began: Began, forms: dict[str, tuple[Form, Mark | None]]) -> Kept:
     """What a publish, or a new snapshot of the mirror, says of members for good, as tables, so that no read has to work it out."""
     of_dimensions = "".join(there["batch"][dimension] for dimension in DIMENSIONS)
     tables = {"_departed": ("(table, id)", _render("departed.sql.jinja", members=_DIMENSIONS), of_dimensions)}
@@ -141,3 +160,6 @@ def _keep_members(clickhouse: Client, there: There, began: Began, forms: dict[st
                 published = f"select {id_} as id, any({column}) as name from batch.{name.removeprefix('_unpublished_')} group by id"
                 mirror_members.take_names(clickhouse, table, published)
             clickhouse.command(f"create or replace table serving.{name} engine = MergeTree order by {order} comment '{version}' as {text}")
+    filled = clickhouse.query(f"select name from system.tables where database = 'serving' and name in {tuple(tables)} and total_rows > 0")
+    departed = clickhouse.query("select distinct table from serving._departed")
+    return Kept(*(frozenset(name for (name,) in found.result_rows) for found in (filled, departed)))
