@@ -36,6 +36,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if not config.getoption("--soak"):
         config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("soak")])
         items[:] = [item for item in items if not item.get_closest_marker("soak")]
+    else:
+        for item in items:
+            if not item.get_closest_marker("timeout"):
+                item.add_marker(pytest.mark.timeout(3600))
     if os.environ.get("CI") != "true" and not any(map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))):
         # marked here and not skipped in a fixture: pytest's summary then has one line for a file of them
         for item in items:

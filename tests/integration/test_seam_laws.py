@@ -134,7 +134,6 @@ small = st.integers(0, 9)
 steps = st.builds(Step, st.sampled_from((*WRITES, *OTHERS)), small, small, small, st.sampled_from(LATE))
 
 
-@pytest.mark.timeout(3600)
 def test_a_random_history_is_right_whenever_it_is_looked_at(seam: Seam, sized: Callable[[int, int], int]) -> None:
     client, tables = seam.mirror.client, ", ".join(("audit", "deletions", *(table.name for table in TABLES)))
 
