@@ -16,7 +16,7 @@ from contextlib import suppress
 from typing import Any
 
 import pyarrow as pa
-from confluent_kafka import KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from rainbow.settings import settings
 from streaming import topics
@@ -24,7 +24,7 @@ from streaming.clients import consumer
 from streaming.mirror.batch import Batch, Partition
 from streaming.mirror.metrics import Metrics
 from streaming.mirror.writer import FIRST_PAUSE, LAST_PAUSE, PASSING, Writer
-from streaming.progress import Offsets
+from streaming.progress import Offsets, Positions
 
 log = logging.getLogger("rainbow.mirror")
 
@@ -38,6 +38,8 @@ IMPATIENT, PATIENCE = 1.0, 8.0
 LOOK = 0.5
 # seconds for which a partition may bring nothing before it is looked at, and between two looks; partitions of a look; seconds of a request
 STANDSTILL, LOOK_FOR_STANDSTILL, AT_A_LOOK, REQUEST = 15.0, 5.0, 3, 2.0
+# seconds for which a mirror without a partition sees the group commit nothing, though there is something, before it joins again
+LEFT_OUT = 30.0
 
 # of malloc.h
 _ARENA_MAX, _TRIM_THRESHOLD = -8, -1
@@ -58,6 +60,9 @@ class Mirror:
         # at which offset a partition had more and brought nothing
         self._suspected: dict[Partition, int] = {}
         self._looked = time.monotonic()
+        # while it has no partition: what the group had committed, and since when
+        self._group: tuple[Positions, float] | None = None
+        self._is_left_out = threading.Event()
         self._writer = Writer(self.metrics, self._stopping)
         # where each partition goes on
         self._expected: dict[Partition, int] = {}
@@ -97,18 +102,20 @@ class Mirror:
     def _subscribe(self) -> None:
         """Ask for the topics that there are. By names: a pattern is looked at by the broker, which finds a new topic after 10 s or more."""
         found = self._found
-        if found != self._subscribed:
+        # a broker that is just coming back may know of none yet
+        if found and found != self._subscribed:
             self._subscribed = found
-            if found:
-                self._consumer.subscribe(list(found), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost)
-            else:
-                self._consumer.unsubscribe()
+            self._consumer.subscribe(list(found), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost)
 
     def _look_for_standstill(self) -> None:
         """Join the group again where a partition has records and brings none: librdkafka may lose one when its broker comes back (its
         issue 4492)."""
         now = time.monotonic()
         if now - self._looked < LOOK_FOR_STANDSTILL or self._flight or self._batch.messages:
+            return
+        if self._is_left_out.is_set():
+            log.warning("the group stands still, and has no partition for this mirror; joining it again")
+            self._open_anew()
             return
         self._looked = now
         quiet = sorted((self._moved.get(place, 0.0), place) for place in self._owned)
@@ -127,12 +134,14 @@ class Mirror:
                     self._suspected[place] = expected
 
     def _open_anew(self) -> None:
+        """Go on with another client, as a new member of the group; what is not committed is read again."""
         self._settle(PATIENCE)
-        with suppress(KafkaException):
-            self._consumer.close()
+        left, self._consumer = self._consumer, consumer(topics.GROUP, self._note_error, **_OPTIONS)
         self._give_up(self._owned)
-        self._consumer = consumer(topics.GROUP, self._note_error, **_OPTIONS)
         self._subscribed = ()
+        self._is_left_out.clear()
+        # by a thread of its own: a client that has lost its group may wait for it for ever
+        threading.Thread(target=_close, args=(left,), name="closing", daemon=True).start()
 
     def _keep_house(self) -> None:
         """Until stopped: look for new topics, see whether a snapshot is complete, have the views follow."""
@@ -140,6 +149,7 @@ class Mirror:
         while not self._stopping.is_set():
             try:
                 self._found = tuple(offsets.topics())
+                self._look_for_group(offsets)
                 self._writer.keep_house(offsets)
             except PASSING as error:
                 log.debug("housekeeping: %s", error)
@@ -149,6 +159,20 @@ class Mirror:
                 # the mirror must not go on without it
                 log.exception("housekeeping")
             self._stopping.wait(LOOK)
+
+    def _look_for_group(self, offsets: Offsets) -> None:
+        """See whether a mirror without a partition is left out: nobody brings in what there is. librdkafka may not come back into its group
+        after a broker's death."""
+        if self._owned or not self._subscribed:
+            self._group = None
+            return
+        ends = offsets.ends(self._subscribed)
+        committed = offsets.committed(ends)
+        if all(committed.get(place, 0) >= end for place, end in ends.items()) or self._group is None or self._group[0] != committed:
+            self._group = committed, time.monotonic()
+        elif time.monotonic() - self._group[1] > LEFT_OUT:
+            self._group = None
+            self._is_left_out.set()
 
     def _gather(self) -> None:
         """Read until the batch is old or large enough; return early when there is nothing to read and something to commit.
@@ -277,21 +301,27 @@ class Mirror:
             if self._uncommitted:
                 time.sleep(FIRST_PAUSE)
 
-    def _on_assign(self, _consumer: Any, partitions: list[TopicPartition]) -> None:
+    def _on_assign(self, member: Any, partitions: list[TopicPartition]) -> None:
+        if member is not self._consumer:
+            return
         self._owned = self._owned | {(p.topic, p.partition) for p in partitions}
         self._paused = True
         self.metrics.partitions.set(len(self._owned))
 
-    def _on_revoke(self, _consumer: Any, partitions: list[TopicPartition]) -> None:
+    def _on_revoke(self, member: Any, partitions: list[TopicPartition]) -> None:
         """Finish what was read of partitions that another mirror is to have, then give them up."""
+        if member is not self._consumer:
+            return
         given = {(p.topic, p.partition) for p in partitions}
         flight = self._flight[0].ends if self._flight else {}
         if given & (flight.keys() | self._batch.ends.keys() | self._uncommitted.keys()):
             self._settle(PATIENCE)
         self._give_up(given)
 
-    def _on_lost(self, _consumer: Any, partitions: list[TopicPartition]) -> None:
+    def _on_lost(self, member: Any, partitions: list[TopicPartition]) -> None:
         """The group took the partitions away without asking: another mirror reads again what was not committed."""
+        if member is not self._consumer:
+            return
         self._give_up({(p.topic, p.partition) for p in partitions})
 
     def _give_up(self, partitions: set[Partition]) -> None:
@@ -329,6 +359,11 @@ _OPTIONS = {
     "topic.metadata.refresh.interval.ms": 10_000,
     "enable.auto.offset.store": False,
 }
+
+
+def _close(member: Consumer) -> None:
+    with suppress(KafkaException):
+        member.close()
 
 
 def run(before: Callable[[Mirror], None]) -> None:

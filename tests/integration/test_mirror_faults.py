@@ -231,30 +231,35 @@ def test_a_rebalance_in_mid_batch_gives_a_partition_up_with_all_of_it_committed(
 
 
 class Losing(mirroring.Mirror):
-    """A mirror whose client passes over partitions when it is told to: they are paused, in place of a client that waits for ever."""
+    """A mirror whose client loses what it has when it is told to, once, in place of one that waits for ever: some of its partitions, which
+    are paused, or its group, which it leaves."""
 
-    losing = False
+    loses = ""
 
     def _subscribe(self) -> None:
         super()._subscribe()
-        if self.losing:
-            self.losing = False
+        loses, self.loses = self.loses, ""
+        if loses == "partitions":
             self._consumer.pause(self._consumer.assignment()[:3])
+        elif loses == "group":
+            self._consumer.unsubscribe()
 
 
-def test_a_partition_that_the_client_has_lost_is_taken_up_again(settled: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("what", ["partitions", "group"])
+def test_what_the_client_has_lost_is_taken_up_again(settled: Settings, monkeypatch: pytest.MonkeyPatch, what: str) -> None:
     monkeypatch.setattr(mirroring, "LOOK_FOR_STANDSTILL", 0.2)
     monkeypatch.setattr(mirroring, "STANDSTILL", 1.0)
+    monkeypatch.setattr(mirroring, "LEFT_OUT", 1.0)
     story, mirror = Story(8), Losing()
     thread = threading.Thread(target=mirror.run)
     thread.start()
     try:
         send(story.go_on(EVENTS))
         wait_until_read()
-        mirror.losing = True
+        mirror.loses = what
         send(story.go_on(EVENTS))
         deadline = time.monotonic() + 10
-        while mirror.losing:
+        while mirror.loses:
             assert time.monotonic() < deadline
             time.sleep(0.01)
         send(story.go_on(EVENTS))
