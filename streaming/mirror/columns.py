@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, date, datetime
+from decimal import Decimal, InvalidOperation
 from functools import cache
 from typing import Any
 
@@ -70,7 +72,9 @@ def convert(values: Sequence[Any], base: str) -> pa.Array:
         except FAULTS:
             return pa.array([as_text(value) for value in values], type_)
     if pa.types.is_decimal(type_):
-        return _text(values).cast(type_)
+        texts = _text(values)
+        _refuse_lost(texts, type_.scale)
+        return texts.cast(type_)
     if pa.types.is_timestamp(type_):
         instants = pa.array(values, pa.string()).cast(type_)
         return _within(instants, _FIRST_INSTANT, _LAST_INSTANT)
@@ -88,6 +92,16 @@ def _text(values: Sequence[Any]) -> pa.Array:
         return pa.array(values, pa.string())
     except FAULTS:
         return pa.array([str(value) if type(value) is int else value for value in values], pa.string())
+
+
+def _refuse_lost(texts: pa.Array, scale: int) -> None:
+    """Raise ValueError for a number so small that Arrow's cast would make 0 of it: one with an exponent, 38 places and more below the type's."""
+    for text in texts.filter(pc.match_substring(texts, "e", ignore_case=True)).to_pylist():
+        with suppress(InvalidOperation):
+            value = Decimal(text)
+            exponent = value.as_tuple().exponent
+            if value and isinstance(exponent, int) and exponent + scale < -38:
+                raise ValueError("it has more decimal places than the type")
 
 
 def _within(array: pa.Array, first: Any, last: Any) -> pa.Array:

@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from streaming.mirror.columns import FAULTS, convert, faults, infer, widened
@@ -110,6 +110,7 @@ def test_a_tombstone_is_nothing() -> None:
     assert read(Told(None)) is None
 
 
+@example([Decimal("9.339962524089358339436862678E-36")])
 @given(st.lists(st.decimals(allow_nan=True, allow_infinity=True) | st.decimals(-9999, 9999, places=4)))
 def test_decimals_are_exact_or_at_fault(values: list[Decimal]) -> None:
     texts = [str(value) for value in values]
