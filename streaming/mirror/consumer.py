@@ -102,8 +102,7 @@ class Mirror:
     def _subscribe(self) -> None:
         """Ask for the topics that there are. By names: a pattern is looked at by the broker, which finds a new topic after 10 s or more."""
         found = self._found
-        # a broker that is just coming back may know of none yet
-        if found and found != self._subscribed:
+        if found != self._subscribed:
             self._subscribed = found
             self._consumer.subscribe(list(found), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost)
 
@@ -148,7 +147,8 @@ class Mirror:
         offsets = Offsets()
         while not self._stopping.is_set():
             try:
-                self._found = tuple(offsets.topics())
+                # a broker that is just coming back may know of none yet
+                self._found = tuple(offsets.topics()) or self._found
                 self._look_for_group(offsets)
                 self._writer.keep_house(offsets)
             except PASSING as error:
