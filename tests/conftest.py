@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ import pytest
 from hypothesis import settings as laws
 from platformdirs import user_cache_path
 
+from rainbow.reports.pdf import chromium
 from rainbow.settings import ENDPOINTS, Settings, settings
 from tests.stack_keeper import keep
 
@@ -40,7 +40,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for item in items:
             if not item.get_closest_marker("timeout"):
                 item.add_marker(pytest.mark.timeout(3600))
-    if os.environ.get("CI") != "true" and not any(map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))):
+    if os.environ.get("CI") != "true" and chromium() is None:
         # marked here and not skipped in a fixture: pytest's summary then has one line for a file of them
         for item in items:
             if item.get_closest_marker("browser"):
