@@ -16,6 +16,7 @@ def mend() -> None:
     raise_errors_of_queries()
     keep_no_past_states()
     remember_statements()
+    forget_positions()
     export_to_folders()
     load_columns_by_name()
     keep_the_precision_of_casts()
@@ -110,6 +111,25 @@ def keep_the_precision_of_casts() -> None:
     from sqlglot.dialects.bigquery import BigQuery
 
     BigQuery.Generator.TRANSFORMS.pop(exp.Cast)
+
+
+def forget_positions() -> None:
+    """Keep no line and column in a parsed statement: only errors of the parser itself tell them, and trees are copied over and over with it."""
+    from sqlglot.dialects import Dialect
+    from sqlglot.expressions.core import POSITION_META_KEYS
+
+    positions = frozenset(POSITION_META_KEYS)
+    parse = Dialect.parse
+
+    def parse_without(self: Any, sql: str, **options: Any) -> Any:
+        statements = parse(self, sql, **options)
+        for statement in statements:
+            for node in statement.walk() if statement else ():
+                if node._meta and node._meta.keys() <= positions:
+                    node._meta = None
+        return statements
+
+    Dialect.parse = parse_without
 
 
 def remember_statements() -> None:
