@@ -85,7 +85,7 @@ def refusal(error: psycopg.Error, user: str) -> RainbowError | None:
         return ServiceError(
             f"the role {user} may not read what is published ({text}): `grant select on all tables in schema public to {user}`"
         )
-    if isinstance(error, psycopg.errors.InsufficientPrivilege) or "permission denied to start WAL sender" in text:
+    if isinstance(error, psycopg.errors.InsufficientPrivilege) or any(sign in text for sign in _NO_REPLICATION):
         return ServiceError(f"the role {user} may not replicate ({text}): `alter role {user} replication`, as a superuser")
     if "replication slots are in use" in text:
         return ServiceError(
@@ -106,6 +106,9 @@ def reason(error: psycopg.Error) -> str:
     told = next((line for line in lines if "FATAL:" in line or "ERROR:" in line), lines[0])
     return told.rpartition("FATAL:")[2].rpartition("ERROR:")[2].strip()
 
+
+# as PostgreSQL says it since version 16, and before; at the start of a connection psycopg has no error code
+_NO_REPLICATION = ("permission denied to start WAL sender", "must be superuser or replication role to start walsender")
 
 _FOR_GOOD = (
     "password authentication failed",
