@@ -110,7 +110,7 @@ def _only_reads(sql: str) -> bool:
 def _olap(sql: str) -> Answer:
     from clickhouse_connect.driver.exceptions import ClickHouseError
 
-    from rainbow.olap.client import connect
+    from rainbow.olap.client import connect, words_of
 
     # readonly lets KILL and SYSTEM pass
     if not _READS.match(sql):
@@ -118,7 +118,7 @@ def _olap(sql: str) -> Answer:
     try:
         result = connect().query(sql, settings={"readonly": 1})
     except ClickHouseError as error:
-        raise DataError(f"ClickHouse refuses the query: {str(error).splitlines()[0]}") from error
+        raise DataError(f"ClickHouse refuses the query: {words_of(error)}") from error
     except OSError as error:
         raise ServiceError(f"ClickHouse does not answer ({error}): see `rainbow status`") from error
     return Answer(list(result.column_names), [tuple(row) for row in result.result_rows])

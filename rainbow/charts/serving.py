@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from rainbow.charts import formats
 from rainbow.errors import DataError, PartitionError
-from rainbow.olap.client import connect
+from rainbow.olap.client import connect, is_missing
 from rainbow.settings import settings
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def query(sql: str, parameters: Mapping[str, Any] | None = None) -> list[Row]:
     try:
         return list(client().query(sql, parameters=dict(parameters or {})).named_results())
     except DatabaseError as error:
-        if "UNKNOWN_TABLE" in str(error) or "UNKNOWN_DATABASE" in str(error):
+        if is_missing(error):
             raise DataError("ClickHouse has no serving views yet: publish a partition first, see `rainbow backfill --help`") from error
         raise
 
@@ -135,7 +135,7 @@ def _watermark(view: str) -> Row:
     try:
         rows = list(client().query(sql, parameters={"view": view}).named_results())
     except DatabaseError as error:
-        if "UNKNOWN_TABLE" in str(error) or "UNKNOWN_DATABASE" in str(error):
+        if is_missing(error):
             return {}
         raise
     return rows[0] if rows else {}
@@ -149,7 +149,7 @@ def watermarks() -> list[Row]:
     try:
         return list(client().query(sql).named_results())
     except DatabaseError as error:
-        if "UNKNOWN_TABLE" in str(error) or "UNKNOWN_DATABASE" in str(error):
+        if is_missing(error):
             return []
         raise
 

@@ -93,6 +93,8 @@ def _show(found: Reconciled, repaired: dict[str, int]) -> None:
         )
     for place, reason in found.skipped.items():
         console.print(f"{place} was not compared: {reason}", markup=False, style="dim")
-    if not found.differences:
+    if len(found.places) == 1:
+        console.print("there is nothing to compare the source with", style="yellow")
+    elif not found.differences:
         days = max(found.days.values(), default=0)
         console.print(f"{len(found.days) - 1} tables, up to {days:,} days each: {', '.join(found.places)} agree.", style="green")

@@ -335,13 +335,16 @@ def _of_fact(partitions: PartitionRange | None) -> Days:
 
 
 def _of_view(database: str, partitions: PartitionRange | None) -> Days:
-    from rainbow.query import query
+    from rainbow.olap.client import connect as connect_clickhouse
 
     within = f"sales_date between toDate32('{partitions.first}') and toDate32('{partitions.last}')" if partitions else "true"
     quantity, *amounts = _SUMS
     sums = ", ".join([f"sum({quantity})", *(f"toInt64(sum({name}) * 100)" for name in amounts)])
-    found = query("olap", f"select sales_date, sum(orders), -1, {sums} from {database}.total_sales where {within} group by sales_date")
-    return _days(found.rows)
+    with connect_clickhouse() as client:
+        if not client.command(f"exists table {database}.total_sales"):
+            raise RainbowError("nothing was published yet")
+        found = client.query(f"select sales_date, sum(orders), -1, {sums} from {database}.total_sales where {within} group by sales_date")
+    return _days(found.result_rows)
 
 
 def _of_mirror(partitions: PartitionRange | None) -> dict[str, Days]:

@@ -48,4 +48,6 @@ def one_line(what: str) -> Iterator[None]:
     except (exceptions.Unauthorized, exceptions.Forbidden) as error:
         raise ServiceError(f"BigQuery does not let us in ({what}): see `rainbow doctor`") from error
     except exceptions.GoogleAPICallError as error:
-        raise DataError(f"BigQuery refused the {what}: {(error.message or str(error)).strip().splitlines()[0]}") from error
+        # the message of the whole begins with the request and its address
+        said = next((one["message"] for one in error.errors if isinstance(one, dict) and one.get("message")), error.message or str(error))
+        raise DataError(f"BigQuery refused the {what}: {said.strip().splitlines()[0]}") from error

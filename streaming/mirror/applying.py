@@ -14,6 +14,7 @@ import pyarrow as pa
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from rainbow.olap import mirror_tables
+from rainbow.olap.client import words_of
 from rainbow.source.tables import BY_NAME
 from streaming.mirror import earlier
 from streaming.mirror.columns import FAULTS, WIDENS, blank, convert, faults, infer, parts, widened
@@ -73,7 +74,7 @@ def _insert(client: Client, tables: Tables, name: str, rows: list[Change]) -> li
     except ClickHouseError as error:
         if getattr(error, "code", None) not in DATA_ERRORS:
             raise
-        reason = f"ClickHouse refuses it: {str(error).strip().splitlines()[0]}"
+        reason = f"ClickHouse refuses it: {words_of(error)}"
     except OSError:
         raise
     except Exception as error:

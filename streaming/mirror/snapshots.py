@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
+from rainbow.olap.client import words_of
 from rainbow.olap.serving import serve
 from streaming.progress import Offsets
 
@@ -132,4 +133,4 @@ def serve_views(client: Client) -> None:
     except ClickHouseError as error:
         if getattr(error, "code", None) is None:
             raise
-        log.warning("the unified views cannot be made: %s", str(error).strip().splitlines()[0])
+        log.warning("the unified views cannot be made: %s", words_of(error))

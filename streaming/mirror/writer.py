@@ -12,7 +12,7 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 from confluent_kafka import KafkaException
 
 from rainbow.errors import ServiceError
-from rainbow.olap.client import connect
+from rainbow.olap.client import connect, words_of
 from rainbow.source.tables import BY_NAME
 from streaming import topics
 from streaming.mirror.applying import apply, prepare
@@ -109,7 +109,7 @@ class Writer:
                 self._metrics.retries.inc()
                 if time.monotonic() - complained > 10:
                     complained = time.monotonic()
-                    log.warning("a batch waits: %s", str(error).strip().splitlines()[0] if str(error).strip() else repr(error))
+                    log.warning("a batch waits: %s", words_of(error))
                 self.reconnect()
                 self._stopping.wait(pause)
                 pause = min(2 * pause, LAST_PAUSE)

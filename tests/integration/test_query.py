@@ -163,7 +163,7 @@ def test_what_a_store_cannot_answer_is_one_line(stores: Any, store: Store) -> No
     for text in ("select nothing from nowhere", "selec 1", "", "'", "select 1 +"):
         with pytest.raises(DataError) as error:
             query(store, text)
-        assert "\n" not in str(error.value)
+        assert not any(part in str(error.value) for part in ("\n", "http://", "(version", "Exception"))
 
 
 def test_a_store_that_there_is_not_is_one_line() -> None:
