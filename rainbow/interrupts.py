@@ -24,6 +24,13 @@ def ask(_number: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
+def ended() -> None:
+    """The work is done: ignore who asks for the end once more. Python takes other handlers away before it is gone, and a signal would then
+    kill a process that ended well."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+
+
 def check() -> None:
     """Raise KeyboardInterrupt when the end was asked for, even if it was raised before and lost."""
     if _asked:

@@ -17,7 +17,7 @@ import tempfile
 import uvicorn
 from uvicorn.supervisors import Multiprocess
 
-from rainbow import terminal
+from rainbow import interrupts, terminal
 from rainbow.errors import ServiceError
 
 # how long calls under way may take to end when the server is told to stop
@@ -42,8 +42,7 @@ def serve(factory: str, *, host: str, port: int, workers: int) -> None:
         timeout_graceful_shutdown=GRACE,
         backlog=_BACKLOG,
     )
-    # uvicorn ends by the signal that ended it; to be asked to stop is no failure
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    signal.signal(signal.SIGTERM, _stopped)
     with listening(host, port) as listener, tempfile.TemporaryDirectory(prefix="rainbow-metrics-") as folder:
         address, number = listener.getsockname()[:2]
         at = f"[{address}]" if ":" in address else address
@@ -54,6 +53,12 @@ def serve(factory: str, *, host: str, port: int, workers: int) -> None:
         else:
             os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
             Multiprocess(config, sockets=[listener]).run()
+
+
+def _stopped(*_: object) -> None:
+    """uvicorn ends by the signal that ended it; to be asked to stop is no failure."""
+    interrupts.ended()
+    sys.exit(0)
 
 
 async def end_with_parent() -> None:

@@ -13,7 +13,7 @@ import typer
 from rich.live import Live
 from rich.table import Table
 
-from rainbow import terminal
+from rainbow import interrupts, terminal
 
 if TYPE_CHECKING:
     from streaming.progress import Status
@@ -89,6 +89,7 @@ def capture() -> None:
             signal.signal(number, lambda *_: running.stop())
 
     run.run(stop_by_signal)
+    interrupts.ended()
 
 
 def mirror() -> None:
@@ -105,6 +106,7 @@ def mirror() -> None:
             signal.signal(number, lambda *_: running.stop())
 
     consumer.run(stop_by_signal)
+    interrupts.ended()
 
 
 def status(
