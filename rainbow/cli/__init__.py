@@ -96,6 +96,7 @@ def _leave(code: int) -> NoReturn:
     """End the process. After Ploomber ran, Python would spend seconds on taking its objects apart; nothing is left to be done then."""
     sys.stdout.flush()
     sys.stderr.flush()
+    interrupts.ended()
     if "ploomber" in sys.modules:
         os._exit(code)
     sys.exit(code)

@@ -13,7 +13,7 @@ import typer
 from rich.live import Live
 from rich.table import Table
 
-from rainbow import interrupts, terminal
+from rainbow import terminal
 
 if TYPE_CHECKING:
     from streaming.progress import Status
@@ -89,7 +89,6 @@ def capture() -> None:
             signal.signal(number, lambda *_: running.stop())
 
     run.run(stop_by_signal)
-    interrupts.ended()
 
 
 def mirror() -> None:
@@ -106,7 +105,6 @@ def mirror() -> None:
             signal.signal(number, lambda *_: running.stop())
 
     consumer.run(stop_by_signal)
-    interrupts.ended()
 
 
 def status(
