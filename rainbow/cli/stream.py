@@ -52,9 +52,9 @@ rainbow.dead-letters, with the reason.
 """
 
 _STATUS_HELP = """
-Show how far capture and the mirror are: the slot's lag, and for each topic and
-table the records still to read, records a second, the newest change and dead
-letters.
+Show how far capture and the mirror are: the slot's lag, and for each table,
+whose topic is rainbow.public.<table>, the records still to read, records a
+second, the newest change and dead letters.
 
 \b
   rainbow stream status
@@ -168,8 +168,8 @@ def _shown(found: Status) -> Table:
     else:
         seconds = "" if slot.seconds is None else f", {slot.seconds:.1f} s"
         state = f"slot {slot.lag:,} bytes{seconds} behind, {'read by capture' if slot.active else 'nobody reads it'}, {slot.status}"
+    # fits into 80 columns
     shown = Table(title=state, title_justify="left", box=None, pad_edge=False, title_style="")
-    shown.add_column("topic")
     shown.add_column("table")
     for name in ("records", "lag", "records/s"):
         shown.add_column(name, justify="right")
@@ -177,7 +177,6 @@ def _shown(found: Status) -> Table:
     shown.add_column("dead letters", justify="right")
     for table in found.tables:
         shown.add_row(
-            table.topic,
             table.table,
             f"{table.records:,}",
             f"{table.lag:,}",

@@ -260,6 +260,7 @@ def test_the_status_says_how_far_all_is(chain: Connection) -> None:
 
 
 def test_the_command_and_the_metrics_say_the_same(chain: Connection) -> None:
+    chain.execute("insert into brands values (9999, 'N', now(), now())")
     wait_until_caught_up(60)
     command = [sys.executable, "-c", "from rainbow.cli import main; main()", "stream", "status"]
     told = json.loads(subprocess.run([*command, "--json"], check=True, capture_output=True, cwd=PROJECT_ROOT).stdout)
@@ -267,9 +268,11 @@ def test_the_command_and_the_metrics_say_the_same(chain: Connection) -> None:
     brands = next(table for table in told["tables"] if table["table"] == "brands")
     assert (brands["lag"], brands["dead_letters"]) == (0, 0)
     shown = subprocess.run(
-        command, check=True, capture_output=True, text=True, cwd=PROJECT_ROOT, env={**os.environ, "COLUMNS": "200"}
+        command, check=True, capture_output=True, text=True, cwd=PROJECT_ROOT, env={**os.environ, "COLUMNS": "80"}
     ).stdout
-    assert "rainbow.public.brands" in shown
+    assert len([line for line in shown.splitlines() if line.startswith(("brands", "orders "))]) == 2
+    assert f"{brands['records']:,}" in shown
+    assert len(shown.splitlines()) == 2 + len(told["tables"])
     port = Metrics().serve(0)
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
         lines = dict(line.rsplit(" ", 1) for line in answer.read().decode().splitlines() if not line.startswith("#"))
