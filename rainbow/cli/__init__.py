@@ -56,6 +56,16 @@ def add_commands(to: typer.Typer) -> None:
     """Add every module's commands."""
     for name in MODULES:
         import_module(f"rainbow.cli.{name}").add_to(to)
+    for command in to.registered_commands:
+        # in the list of commands; whole paragraphs are shown there with their line breaks
+        command.short_help = _beginning(command.help or "")
+
+
+def _beginning(text: str) -> str:
+    """What comes before the first full stop, semicolon or colon, in one line."""
+    words = text.split()
+    end = next((number for number, word in enumerate(words) if word.endswith((".", ";", ":"))), len(words) - 1)
+    return " ".join(words[: end + 1]).rstrip(".;:") + "."
 
 
 def _run() -> int:

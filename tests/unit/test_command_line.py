@@ -21,6 +21,16 @@ def test_it_tells_its_version(rainbow: CliRunner) -> None:
     assert (result.exit_code, result.output) == (0, f"rainbow {version('rainbow-workbench')}\n")
 
 
+def test_the_list_of_commands_has_a_line_or_two_for_each_at_80_columns(rainbow: CliRunner) -> None:
+    shown = rainbow.invoke(app, ["-h"], env={"COLUMNS": "80", "TERMINAL_WIDTH": "80"}).output
+    listed = shown.split("Commands")[1].splitlines()[1:-1]
+    names = [command.callback.__name__ for command in app.registered_commands if command.callback]
+    assert len(names) > 15
+    assert len(listed) <= 2 * (len(names) + 1)
+    words = " ".join(" ".join(listed).replace("│", " ").split())
+    assert "up Start the local services that no setting names, and wait until they answer. down" in words
+
+
 def test_its_help_names_each_command_and_a_word_that_is_none_is_refused(rainbow: CliRunner) -> None:
     shown = rainbow.invoke(app, ["-h"])
     assert shown.exit_code == 0
