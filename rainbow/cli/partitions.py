@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -187,8 +188,7 @@ def _print_grid(console: Console, names: Sequence[str], days: Sequence[date], fo
     shown = list(days)[-max(console.width - width, 10) :]
     if len(shown) < len(days):
         console.print(f"the last {len(shown)} of {len(days)} partitions; name a range for others", style="dim")
-    months = "".join(f"{day:%Y-%m}" if day.day == 1 or day == shown[0] else "" if _in_a_label(day, shown) else " " for day in shown)
-    console.print(" " * width + months[: len(shown)], style="dim")
+    console.print(" " * width + month_labels(shown)[: console.width - width], style="dim")
     for digit in (0, 1):
         console.print(" " * width + "".join(f"{day.day:02d}"[digit] for day in shown), style="dim")
     for name in names:
@@ -211,11 +211,14 @@ def _print_grid(console: Console, names: Sequence[str], days: Sequence[date], fo
         console.print(f"`rainbow plan {days[0]} {days[-1]}` says what to do about it")
 
 
-def _in_a_label(day: date, shown: Sequence[date]) -> bool:
-    """Whether the month's name, seven letters wide, reaches over this day's column."""
-    position = shown.index(day)
-    starts = [n for n, one in enumerate(shown) if n == 0 or one.day == 1]
-    return any(start < position < start + 7 for start in starts)
+def month_labels(shown: Sequence[date]) -> str:
+    """The month's name where its days begin; left out where the next one's would stand on it."""
+    starts = [place for place, day in enumerate(shown) if place == 0 or day.month != shown[place - 1].month]
+    line = ""
+    for place, following in zip(starts, [*starts[1:], math.inf], strict=True):
+        if following - place > len("2017-11"):
+            line = f"{line.ljust(place)}{shown[place]:%Y-%m}"
+    return line
 
 
 def asset(
