@@ -92,6 +92,10 @@ def reconcile(partitions: PartitionRange | None = None, *, settle: Callable[[], 
     ``settle`` waits until the mirror has all that was committed; it is called before the mirror is said to differ. Raises
     ServiceError when the source does not answer; another place that does not is left out, with its reason.
     """
+    from clickhouse_connect.driver.exceptions import ClickHouseError
+
+    from rainbow.olap.client import words_of
+
     asked: dict[str, Callable[[], dict[str, Days]]] = {
         "lake": lambda: _of_lake(partitions),
         "raw": lambda: _of_raw(partitions),
@@ -109,8 +113,8 @@ def reconcile(partitions: PartitionRange | None = None, *, settle: Callable[[], 
         for place, answer in answers.items():
             try:
                 found[place] = answer.result()
-            except RainbowError as error:
-                skipped[place] = str(error)
+            except (RainbowError, ClickHouseError) as error:
+                skipped[place] = words_of(error)
     differences, behind = _compare(source, found, batch, unified="mirror" in found)
     differences = [*differences, *_confirmed(source, found, partitions, settle, most_keys)]
     days = {table: len(by_day) for table, by_day in source.items()}
