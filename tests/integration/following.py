@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +24,8 @@ from rainbow.olap.serving import serve
 from rainbow.settings import PROJECT_ROOT
 from rainbow.source.schema import create_schema
 from streaming.progress import wait_until_caught_up, written
+from streaming.topics import topic_of
+from tests.integration.capturing import records
 from tests.integration.mirror_story import Process
 from tests.integration.mirroring import watch
 
@@ -172,7 +174,7 @@ class Followed:
                 differing = {
                     key: first_difference(found[key], wanted[key]) for key in found.keys() | wanted.keys() if found[key] != wanted[key]
                 }
-                assert not differing, f"{table}, found and wanted: {differing}"
+                assert not differing, f"{table}, found and wanted: {differing}; not in the topic: {not_in_topic(table, wanted, differing)}"
         assert "Traceback" not in self.capture.log + self.mirror.log
 
     def check_rows(self) -> None:
@@ -184,6 +186,14 @@ class Followed:
                     f"select id, name, updated_at from mirror.{table} final order by id", query_tz="UTC", tz_mode="aware"
                 )
                 assert mirrored.result_rows == rows, f"{table}: {set(mirrored.result_rows) ^ set(rows)}"
+
+
+def not_in_topic(table: str, wanted: dict[Any, list[tuple[Any, bool]]], keys: Iterable[Any]) -> dict[Any, list[Any]]:
+    """Names that rows with these keys had, by what was wanted, and no event tells of: capture or the broker lost them, and not the mirror."""
+    told = {
+        (record.key["id"], record.value["after"]["name"]) for record in records(topic_of(table)) if record.value and record.value["after"]
+    }
+    return {key: [name for name, deleted in wanted[key] if not deleted and (key, name) not in told] for key in keys}
 
 
 def first_difference(found: list[Any], wanted: list[Any]) -> tuple[int, int, int, list[Any], list[Any]]:
