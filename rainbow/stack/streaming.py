@@ -1,7 +1,7 @@
 """The speed layer's own processes in the stack: capture and mirror, as the commands that anybody can run by hand.
 
 They are commands and not imports, since nothing in ``rainbow`` imports ``streaming``. Neither has a port, a password or data:
-what they must remember is in PostgreSQL, Kafka and ClickHouse.
+what they must remember is in PostgreSQL, Kafka and ClickHouse. So each is started again when it crashed, by a keeper.
 """
 
 from __future__ import annotations
@@ -9,9 +9,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from rainbow.stack import keeper
 from rainbow.stack.place import Place
 from rainbow.stack.process import Launch
 from rainbow.stack.service import Service
+
+# of Python's own library alone, without what is installed beside it
+KEEPER = (sys.executable, "-I", "-S", keeper.__file__)
 
 
 def prepare(place: Place, new_password: bool) -> None:
@@ -27,7 +31,7 @@ def service(name: str, title: str, *uses: str) -> Service:
 
     def launch(place: Place, ports: Sequence[int]) -> Launch:
         return Launch(
-            command=[sys.executable, "-m", "rainbow", "stream", name],
+            command=[*KEEPER, sys.executable, "-m", "rainbow", "stream", name],
             environment={"PYTHONUNBUFFERED": "1", "PYTHONWARNINGS": "ignore"},
         )
 

@@ -6,7 +6,6 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections import defaultdict
@@ -21,7 +20,6 @@ import psycopg
 from rainbow.errors import ServiceError
 from rainbow.olap.client import connect as connect_clickhouse
 from rainbow.olap.serving import serve
-from rainbow.settings import PROJECT_ROOT
 from rainbow.source.schema import create_schema
 from streaming.progress import wait_until_caught_up, written
 from streaming.topics import topic_of
@@ -81,16 +79,10 @@ class Follower(Process):
 
     def start(self) -> None:
         with self._log.open("a") as output:
-            self._process = subprocess.Popen(
-                [sys.executable, "-c", "from rainbow.cli import main; main()", "stream", self._command],
-                env={**os.environ, **self._named},
-                cwd=PROJECT_ROOT,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            )
+            self._keeper = self._launch(env={**os.environ, **self._named}, stdout=output, stderr=subprocess.STDOUT)
 
     def __str__(self) -> str:
-        return f"{self._command}, {'running' if self._process and self._process.poll() is None else 'not running'},"
+        return f"{self._command}, {'running' if self.is_alive else 'not running'},"
 
     @property
     def log(self) -> str:

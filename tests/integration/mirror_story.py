@@ -12,7 +12,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import psutil
+
 from rainbow.settings import PROJECT_ROOT
+from rainbow.stack.process import wait_until_ended
+from rainbow.stack.streaming import KEEPER
 from streaming import topics
 from streaming.progress import Offsets, dead_letters
 from tests.integration.change_events import Event, Row, event, row, tombstone, truncation
@@ -85,38 +89,52 @@ COLUMN = {"brands": "name", "orders": "payment_id"}
 
 
 class Process:
-    """``rainbow stream mirror``, or another of its commands, in a process of its own."""
+    """``rainbow stream mirror``, or another of its commands, as the stack runs it: kept by a keeper, which starts it again after a crash."""
 
     def __init__(self, command: str = "mirror") -> None:
         self._command = command
-        self._process: subprocess.Popen[bytes] | None = None
+        self._keeper: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        command = [sys.executable, "-c", "from rainbow.cli import main; main()", "stream", self._command]
-        self._process = subprocess.Popen(command, cwd=PROJECT_ROOT)
+        self._keeper = self._launch()
+
+    def _launch(self, **options: Any) -> subprocess.Popen[bytes]:
+        command = [*KEEPER, sys.executable, "-c", "from rainbow.cli import main; main()", "stream", self._command]
+        return subprocess.Popen(command, cwd=PROJECT_ROOT, **options)
 
     @property
     def pid(self) -> int:
-        assert self._process
-        return self._process.pid
+        """The process that does the work."""
+        return self._worker().pid
+
+    def _worker(self) -> psutil.Process:
+        assert self._keeper
+        while True:
+            if workers := psutil.Process(self._keeper.pid).children():
+                return workers[0]
+            assert self.is_alive
+            time.sleep(0.01)
 
     def signal(self, number: int) -> None:
         os.kill(self.pid, number)
 
     def kill(self) -> None:
-        assert self._process
-        self._process.kill()
-        self._process.wait()
+        assert self._keeper
+        worker = self._worker()
+        self._keeper.kill()
+        self._keeper.wait()
+        worker.kill()
+        assert not wait_until_ended([worker], 10)
 
     def end(self) -> int:
         """Ask it to end; its exit code."""
-        assert self._process
-        self._process.terminate()
-        return self._process.wait(30)
+        assert self._keeper
+        self._keeper.terminate()
+        return self._keeper.wait(30)
 
     @property
     def is_alive(self) -> bool:
-        return self._process is not None and self._process.poll() is None
+        return self._keeper is not None and self._keeper.poll() is None
 
 
 @contextmanager

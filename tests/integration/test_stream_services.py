@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -72,6 +73,18 @@ def test_a_killed_one_is_down_and_up_starts_it_alone(streaming: Home, name: str)
     streaming.up()
     assert streaming.process(other).pid == before
     wait_until(lambda: f"after {name}" in mirrored_brands(streaming))
+
+
+@pytest.mark.parametrize("name", ["capture", "mirror"])
+def test_one_that_crashed_is_started_again_by_itself(streaming: Home, name: str) -> None:
+    keeper = streaming.process(name)
+    (crashed,) = keeper.children()
+    crashed.send_signal(signal.SIGSEGV)
+    wait_until(lambda: [one.pid for one in keeper.children()] not in ([], [crashed.pid]))
+    insert_brand(streaming, f"crashed {name}")
+    wait_until(lambda: f"crashed {name}" in mirrored_brands(streaming))
+    assert streaming.states()[name] == "up"
+    assert "ended by SIGSEGV; it is started again in 0.2 s" in streaming.run("logs", name, "-n", "1000").stdout
 
 
 def test_it_is_started_again_when_what_it_uses_has_moved(streaming: Home, free_port: int) -> None:
