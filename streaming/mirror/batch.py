@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
 
 import pyarrow as pa
 
@@ -13,26 +12,10 @@ from rainbow.source.tables import BY_NAME
 from streaming import topics
 from streaming.mirror.applying import Rejected
 from streaming.mirror.envelopes import Change, Message, Truncation, UnusableError, read
+from streaming.mirror.gaps import Gap, Partition
 from streaming.mirror.tables import MirrorTable
 
 log = logging.getLogger("rainbow.mirror")
-
-# a partition of a topic
-Partition = tuple[str, int]
-
-
-@dataclass
-class Gap:
-    """Offsets of a partition that were passed over, from ``first`` up to ``end``: perhaps of records that the broker no longer has.
-
-    ``first`` is None where the group's own offset says it, as for the first message of a partition that was just assigned. ``lsn`` is the
-    position of the first change behind them, None while no change was read.
-    """
-
-    partition: Partition
-    first: int | None
-    end: int
-    lsn: int | None = None
 
 
 class Batch:

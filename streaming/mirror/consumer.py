@@ -21,7 +21,8 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from rainbow.settings import settings
 from streaming import topics
 from streaming.clients import consumer
-from streaming.mirror.batch import Batch, Partition
+from streaming.mirror.batch import Batch
+from streaming.mirror.gaps import GapReader, Partition
 from streaming.mirror.metrics import Metrics
 from streaming.mirror.writer import FIRST_PAUSE, LAST_PAUSE, PASSING, Writer
 from streaming.progress import Offsets, Positions
@@ -62,7 +63,10 @@ class Mirror:
         self._looked = time.monotonic()
         # while it has no partition: what the group had committed, and since when
         self._group: tuple[Positions, float] | None = None
-        self._is_left_out = threading.Event()
+        # why the client has to be exchanged for another
+        self._mistrust = ""
+        self._gaps = GapReader()
+        self._unsure_since: float | None = None
         self._writer = Writer(self.metrics, self._stopping)
         # where each partition goes on
         self._expected: dict[Partition, int] = {}
@@ -86,6 +90,7 @@ class Mirror:
         try:
             while not self._stopping.is_set():
                 self._look_for_standstill()
+                self._exchange()
                 self._subscribe()
                 self._resume()
                 self._gather()
@@ -96,6 +101,7 @@ class Mirror:
             self._stopping.set()
             with suppress(KafkaException):
                 self._consumer.close()
+            self._gaps.close()
             self._writer.close()
             housekeeping.join(PATIENCE)
 
@@ -107,14 +113,9 @@ class Mirror:
             self._consumer.subscribe(list(found), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost)
 
     def _look_for_standstill(self) -> None:
-        """Join the group again where a partition has records and brings none: librdkafka may lose one when its broker comes back (its
-        issue 4492)."""
+        """See whether a partition has records and brings none: librdkafka may lose one when its broker comes back (its issue 4492)."""
         now = time.monotonic()
         if now - self._looked < LOOK_FOR_STANDSTILL or self._flight or self._batch.messages:
-            return
-        if self._is_left_out.is_set():
-            log.warning("the group stands still, and has no partition for this mirror; joining it again")
-            self._open_anew()
             return
         self._looked = now
         quiet = sorted((self._moved.get(place, 0.0), place) for place in self._owned)
@@ -126,19 +127,21 @@ class Mirror:
                     self._moved[place] = now
                 elif self._suspected.get(place) == expected:
                     # twice: what has just come may be on its way
-                    log.warning("%s/%d stands still at offset %d; joining the group again", *place, expected)
-                    self._open_anew()
+                    self._mistrust = f"{place[0]}/{place[1]} stands still at offset {expected}"
                     break
                 else:
                     self._suspected[place] = expected
 
-    def _open_anew(self) -> None:
-        """Go on with another client, as a new member of the group; what is not committed is read again."""
+    def _exchange(self) -> None:
+        """Go on with another client, as a new member of the group, if this one is not to be trusted; what is not committed is read again."""
+        if not self._mistrust:
+            return
+        log.warning("%s; joining the group again", self._mistrust)
         self._settle(PATIENCE)
         left, self._consumer = self._consumer, consumer(topics.GROUP, self._note_error, **_OPTIONS)
         self._give_up(self._owned)
         self._subscribed = ()
-        self._is_left_out.clear()
+        self._mistrust = ""
         # by a thread of its own: a client that has lost its group may wait for it for ever
         threading.Thread(target=_close, args=(left,), name="closing", daemon=True).start()
 
@@ -172,7 +175,7 @@ class Mirror:
             self._group = committed, time.monotonic()
         elif time.monotonic() - self._group[1] > LEFT_OUT:
             self._group = None
-            self._is_left_out.set()
+            self._mistrust = "the group stands still, and has no partition for this mirror"
 
     def _gather(self) -> None:
         """Read until the batch is old or large enough; return early when there is nothing to read and something to commit.
@@ -218,21 +221,44 @@ class Mirror:
         return len(messages)
 
     def _launch(self) -> None:
-        if self._flight is None and self._batch.messages:
+        if self._flight is None and self._batch.messages and self._is_whole(self._batch):
             batch, self._batch = self._batch, Batch(self._expected)
-            self._place_gaps(batch)
             self._expected.update(batch.ends)
             self._moved.update(dict.fromkeys(batch.ends, time.monotonic()))
             self._flight = batch, self._writer.bring(batch)
 
+    def _is_whole(self, batch: Batch) -> bool:
+        """Whether the client left no record out, as far as gaps between offsets show; it is not trusted with a partition where it did.
+
+        False as long as the broker does not tell, too. A partition of which it does not for long is read again.
+        """
+        if not batch.gaps:
+            return True
+        try:
+            self._place_gaps(batch)
+            doubtful = self._gaps.left_out(batch.gaps, REQUEST) if batch.gaps else set()
+            why = "the client left out records of {}/{}"
+        except PASSING as error:
+            began = self._unsure_since = self._unsure_since or time.monotonic()
+            if time.monotonic() - began < PATIENCE:
+                log.debug("gaps: %s", error)
+                self._stopping.wait(FIRST_PAUSE)
+                return False
+            doubtful, why = {gap.partition for gap in batch.gaps}, "it cannot be told whether records of {}/{} were left out"
+        self._unsure_since = None
+        if doubtful:
+            self._mistrust = why.format(*min(doubtful))
+            batch.give_up(doubtful)
+        return True
+
     def _place_gaps(self, batch: Batch) -> None:
-        """Look up where the group was with partitions that were just assigned; where that cannot be told, nothing is taken to be missing."""
+        """Look up where the group was with partitions that were just assigned. Raises KafkaException when that is not told."""
         unknown = [TopicPartition(*gap.partition) for gap in batch.gaps if gap.first is None]
         if unknown:
-            known: dict[Partition, int] = {}
-            with suppress(KafkaException):
-                found = self._consumer.committed(unknown, timeout=REQUEST)
-                known = {(p.topic, p.partition): max(p.offset, 0) for p in found if p.error is None}
+            found = self._consumer.committed(unknown, timeout=REQUEST)
+            if failed := next((p.error for p in found if p.error), None):
+                raise KafkaException(failed)
+            known = {(p.topic, p.partition): max(p.offset, 0) for p in found}
             for gap in batch.gaps:
                 gap.first = known.get(gap.partition, gap.end) if gap.first is None else gap.first
         batch.gaps = [gap for gap in batch.gaps if gap.first is not None and gap.first < gap.end]
