@@ -67,8 +67,9 @@ def producer(on_failure: Callable[[Any, Any], None], on_error: Callable[[Any], N
             "linger.ms": 5,
             "message.timeout.ms": 0,
             "message.max.bytes": LARGEST_EVENT,
-            "queue.buffering.max.kbytes": 3 * LARGEST_EVENT // 2 >> 10,
-            "queue.buffering.max.messages": 200_000,
+            # room for the largest event; and for what a broker takes in some tenths of a second, each with librdkafka's own 200 bytes or more
+            "queue.buffering.max.kbytes": (LARGEST_EVENT >> 10) + 1024,
+            "queue.buffering.max.messages": 40_000,
             "retry.backoff.ms": 100,
             "retry.backoff.max.ms": 1000,
             "on_delivery": on_failure,
