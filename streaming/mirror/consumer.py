@@ -22,7 +22,7 @@ from rainbow.settings import settings
 from streaming import topics
 from streaming.clients import consumer
 from streaming.mirror.batch import Batch
-from streaming.mirror.gaps import GapReader, Partition
+from streaming.mirror.gaps import GapReader, Partition, placed
 from streaming.mirror.metrics import Metrics
 from streaming.mirror.writer import FIRST_PAUSE, LAST_PAUSE, PASSING, Writer
 from streaming.progress import Offsets, Positions
@@ -235,7 +235,7 @@ class Mirror:
         if not batch.gaps:
             return True
         try:
-            self._place_gaps(batch)
+            batch.gaps = placed(batch.gaps, self._consumer, REQUEST)
             doubtful = self._gaps.left_out(batch.gaps, REQUEST) if batch.gaps else set()
             why = "the client left out records of {}/{}"
         except PASSING as error:
@@ -250,18 +250,6 @@ class Mirror:
             self._mistrust = why.format(*min(doubtful))
             batch.give_up(doubtful)
         return True
-
-    def _place_gaps(self, batch: Batch) -> None:
-        """Look up where the group was with partitions that were just assigned. Raises KafkaException when that is not told."""
-        unknown = [TopicPartition(*gap.partition) for gap in batch.gaps if gap.first is None]
-        if unknown:
-            found = self._consumer.committed(unknown, timeout=REQUEST)
-            if failed := next((p.error for p in found if p.error), None):
-                raise KafkaException(failed)
-            known = {(p.topic, p.partition): max(p.offset, 0) for p in found}
-            for gap in batch.gaps:
-                gap.first = known.get(gap.partition, gap.end) if gap.first is None else gap.first
-        batch.gaps = [gap for gap in batch.gaps if gap.first is not None and gap.first < gap.end]
 
     def _land(self) -> None:
         """Wait for the batch that is being brought in; the partitions are paused meanwhile, if it takes long, and polled."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
@@ -31,6 +31,22 @@ class Gap:
     lsn: int | None = None
 
 
+def placed(gaps: Sequence[Gap], member: Consumer, seconds: float) -> list[Gap]:
+    """The gaps, each with its ``first``: where the group was, by a member of it; those that turn out to be none are left out.
+
+    Raises KafkaException when the broker does not tell within these seconds.
+    """
+    unknown = [TopicPartition(*gap.partition) for gap in gaps if gap.first is None]
+    if unknown:
+        found = member.committed(unknown, timeout=seconds)
+        if failed := next((p.error for p in found if p.error), None):
+            raise KafkaException(failed)
+        known = {(p.topic, p.partition): max(p.offset, 0) for p in found}
+        for gap in gaps:
+            gap.first = known.get(gap.partition, gap.end) if gap.first is None else gap.first
+    return [gap for gap in gaps if gap.first is not None and gap.first < gap.end]
+
+
 class GapReader:
     """Reads gaps once more, with a client of its own: librdkafka's state of a partition may be wrong after a broker's return."""
 
@@ -46,7 +62,7 @@ class GapReader:
         """
         left: dict[Partition, list[tuple[int, int]]] = defaultdict(list)
         for gap in gaps:
-            if gap.first is not None and gap.first < gap.end:
+            if gap.first is not None:
                 left[gap.partition].append((gap.first, gap.end))
         found: set[Partition] = set()
         deadline = time.monotonic() + seconds

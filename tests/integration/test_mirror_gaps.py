@@ -17,9 +17,9 @@ from rainbow.errors import ServiceError
 from rainbow.olap.client import connect
 from rainbow.settings import Settings
 from streaming import topics
-from streaming.clients import administrator, producer
+from streaming.clients import administrator, consumer, producer
 from streaming.mirror import consumer as mirroring
-from streaming.mirror.gaps import Gap, GapReader
+from streaming.mirror.gaps import Gap, GapReader, placed
 from tests.integration.change_events import Event, event, forget_topics, row, send
 from tests.integration.mirror_story import Story, wait_until_read
 from tests.integration.test_mirror_faults import _processes as processes_of
@@ -156,7 +156,7 @@ def test_a_gap_is_of_records_only_where_the_topic_has_some(brands: int) -> None:
 
 
 def test_a_topic_that_is_gone_or_a_broker_that_stands_still_tells_nothing(stream_stack: Settings, brands: int) -> None:
-    reader = GapReader()
+    reader, member = GapReader(), consumer(topics.GROUP)
     with pytest.raises((KafkaException, ServiceError)):
         reader.left_out([Gap((topics.topic_of("orders"), 0), 0, 5)], 2)
     for process in processes_of(stream_stack, "kafka"):
@@ -164,8 +164,14 @@ def test_a_topic_that_is_gone_or_a_broker_that_stands_still_tells_nothing(stream
     try:
         with pytest.raises(ServiceError, match=r"Kafka does not tell whether records of rainbow\.public\.brands were passed over"):
             reader.left_out([Gap((TOPIC, 0), 5, 6)], 1)
+        with pytest.raises(KafkaException):
+            placed([Gap((TOPIC, 0), None, 6)], member, 1)
     finally:
         for process in processes_of(stream_stack, "kafka"):
             process.resume()
     assert reader.left_out([Gap((TOPIC, 0), 5, 6)], 20) == {(TOPIC, 0)}
+    # the group has committed nothing, so it begins with the first record
+    gaps = [Gap((TOPIC, 0), None, 6), Gap((TOPIC, 1), None, 0), Gap((TOPIC, 2), 3, 5)]
+    assert placed(gaps, member, 20) == [Gap((TOPIC, 0), 0, 6), Gap((TOPIC, 2), 3, 5)]
+    member.close()
     reader.close()
