@@ -51,7 +51,7 @@ def test_one_of_three_brokers_may_die_or_stand_still_and_come_back(
     draw = random.Random(3)
     for number in range(sized(2, 20)):
         # a second broker must not go before the first one has all again
-        wait_until(all_is_twice_there)
+        wait_until_all_is_twice_there()
         broker = three.process(f"kafka/{number % 3 + 1}")
         with writing(followed):
             time.sleep(draw.random())
@@ -70,7 +70,17 @@ def test_one_of_three_brokers_may_die_or_stand_still_and_come_back(
         followed.check()
 
 
-def all_is_twice_there() -> bool:
-    """Whether each partition of a table has two replicas, in step with one another."""
-    tables = [topic for name, topic in administrator().list_topics(timeout=10).topics.items() if name in topics.names()]
-    return {len(partition.isrs) for topic in tables for partition in topic.partitions.values()} == {2}
+def wait_until_all_is_twice_there() -> None:
+    """Wait until each partition of a table has two replicas, in step with one another."""
+    seen: dict[tuple[str, int], list[int]] = {}
+
+    def is_there() -> bool:
+        found = admin.list_topics(timeout=10).topics
+        seen.update({(name, number): one.isrs for name in found.keys() & topics.names() for number, one in found[name].partitions.items()})
+        return {len(isrs) for isrs in seen.values()} == {2}
+
+    admin = administrator()
+    try:
+        wait_until(is_there)
+    except AssertionError:
+        raise AssertionError(f"replicas in step: {seen}") from None
