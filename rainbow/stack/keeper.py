@@ -45,7 +45,8 @@ def keep(command: Sequence[str]) -> int:
             return code
         if time.monotonic() - began > SETTLED:
             pause = FIRST_PAUSE
-        print(f"ended by {signal.Signals(-code).name}; it is started again in {pause:g} s", file=sys.stderr, flush=True)
+        now, ended_by = time.strftime("%Y-%m-%d %H:%M:%S"), signal.Signals(-code).name
+        print(f"{now}  ended by {ended_by}; it is started again in {pause:g} s", file=sys.stderr, flush=True)
         if stopping.wait(pause):
             return code
         pause = min(2 * pause, LAST_PAUSE)
