@@ -22,10 +22,11 @@ from rainbow.settings import settings
 from streaming import topics
 from streaming.clients import consumer
 from streaming.mirror.batch import Batch
-from streaming.mirror.gaps import GapReader, Partition, placed
+from streaming.mirror.gaps import Partition
 from streaming.mirror.metrics import Metrics
+from streaming.mirror.trust import Trust
 from streaming.mirror.writer import FIRST_PAUSE, LAST_PAUSE, PASSING, Writer
-from streaming.progress import Offsets, Positions
+from streaming.progress import Offsets
 
 log = logging.getLogger("rainbow.mirror")
 
@@ -37,10 +38,6 @@ BYTES = 16 << 20
 IMPATIENT, PATIENCE = 1.0, 8.0
 # seconds between looks at an unfinished snapshot and at new topics
 LOOK = 0.5
-# seconds for which a partition may bring nothing before it is looked at, and between two looks; partitions of a look; seconds of a request
-STANDSTILL, LOOK_FOR_STANDSTILL, AT_A_LOOK, REQUEST = 15.0, 5.0, 3, 2.0
-# seconds for which a mirror without a partition sees the group commit nothing, though there is something, before it joins again
-LEFT_OUT = 30.0
 
 # of malloc.h
 _ARENA_MAX, _TRIM_THRESHOLD = -8, -1
@@ -56,17 +53,7 @@ class Mirror:
         self.metrics = metrics or Metrics()
         self._stopping = threading.Event()
         self._consumer = consumer(topics.GROUP, self._note_error, **_OPTIONS)
-        # when each partition last brought something, or was found to have nothing more
-        self._moved: dict[Partition, float] = {}
-        # at which offset a partition had more and brought nothing
-        self._suspected: dict[Partition, int] = {}
-        self._looked = time.monotonic()
-        # while it has no partition: what the group had committed, and since when
-        self._group: tuple[Positions, float] | None = None
-        # why the client has to be exchanged for another
-        self._mistrust = ""
-        self._gaps = GapReader()
-        self._unsure_since: float | None = None
+        self._trust = Trust(self._consumer)
         self._writer = Writer(self.metrics, self._stopping)
         # where each partition goes on
         self._expected: dict[Partition, int] = {}
@@ -89,7 +76,8 @@ class Mirror:
         housekeeping.start()
         try:
             while not self._stopping.is_set():
-                self._look_for_standstill()
+                if self._flight is None and not self._batch.messages:
+                    self._trust.look_at_partitions(self._owned, self._expected)
                 self._exchange()
                 self._subscribe()
                 self._resume()
@@ -101,7 +89,7 @@ class Mirror:
             self._stopping.set()
             with suppress(KafkaException):
                 self._consumer.close()
-            self._gaps.close()
+            self._trust.close()
             self._writer.close()
             housekeeping.join(PATIENCE)
 
@@ -112,36 +100,17 @@ class Mirror:
             self._subscribed = found
             self._consumer.subscribe(list(found), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost)
 
-    def _look_for_standstill(self) -> None:
-        """See whether a partition has records and brings none: librdkafka may lose one when its broker comes back (its issue 4492)."""
-        now = time.monotonic()
-        if now - self._looked < LOOK_FOR_STANDSTILL or self._flight or self._batch.messages:
-            return
-        self._looked = now
-        quiet = sorted((self._moved.get(place, 0.0), place) for place in self._owned)
-        for place in [place for moved, place in quiet[:AT_A_LOOK] if now - moved > STANDSTILL]:
-            expected = self._expected.get(place)
-            with suppress(KafkaException):
-                _, end = self._consumer.get_watermark_offsets(TopicPartition(*place), timeout=REQUEST)
-                if expected is None or end <= expected:
-                    self._moved[place] = now
-                elif self._suspected.get(place) == expected:
-                    # twice: what has just come may be on its way
-                    self._mistrust = f"{place[0]}/{place[1]} stands still at offset {expected}"
-                    break
-                else:
-                    self._suspected[place] = expected
-
     def _exchange(self) -> None:
         """Go on with another client, as a new member of the group, if this one is not to be trusted; what is not committed is read again."""
-        if not self._mistrust:
+        if not self._trust.lost:
             return
-        log.warning("%s; joining the group again", self._mistrust)
+        log.warning("%s; joining the group again", self._trust.lost)
         self._settle(PATIENCE)
+        self._trust.close()
         left, self._consumer = self._consumer, consumer(topics.GROUP, self._note_error, **_OPTIONS)
+        self._trust = Trust(self._consumer)
         self._give_up(self._owned)
         self._subscribed = ()
-        self._mistrust = ""
         # by a thread of its own: a client that has lost its group may wait for it for ever
         threading.Thread(target=_close, args=(left,), name="closing", daemon=True).start()
 
@@ -152,7 +121,7 @@ class Mirror:
             try:
                 # a broker that is just coming back may know of none yet
                 self._found = tuple(offsets.topics()) or self._found
-                self._look_for_group(offsets)
+                self._trust.look_at_group(offsets, self._owned, self._subscribed)
                 self._writer.keep_house(offsets)
             except PASSING as error:
                 log.debug("housekeeping: %s", error)
@@ -163,20 +132,6 @@ class Mirror:
                 log.exception("housekeeping")
             self._stopping.wait(LOOK)
 
-    def _look_for_group(self, offsets: Offsets) -> None:
-        """See whether a mirror without a partition is left out: nobody brings in what there is. librdkafka may not come back into its group
-        after a broker's death."""
-        if self._owned or not self._subscribed:
-            self._group = None
-            return
-        ends = offsets.ends(self._subscribed)
-        committed = offsets.committed(ends)
-        if all(committed.get(place, 0) >= end for place, end in ends.items()) or self._group is None or self._group[0] != committed:
-            self._group = committed, time.monotonic()
-        elif time.monotonic() - self._group[1] > LEFT_OUT:
-            self._group = None
-            self._mistrust = "the group stands still, and has no partition for this mirror"
-
     def _gather(self) -> None:
         """Read until the batch is old or large enough; return early when there is nothing to read and something to commit.
 
@@ -184,7 +139,7 @@ class Mirror:
         """
         batch = self._batch
         while not self._stopping.is_set():
-            if not batch.messages and (self._found != self._subscribed or time.monotonic() - self._looked > LOOK_FOR_STANDSTILL):
+            if not batch.messages and (self._found != self._subscribed or self._trust.is_look_due):
                 return
             if not batch.messages:
                 got = self._consume(1, 0.02 if self._flight else 0.25)
@@ -221,35 +176,11 @@ class Mirror:
         return len(messages)
 
     def _launch(self) -> None:
-        if self._flight is None and self._batch.messages and self._is_whole(self._batch):
+        if self._flight is None and self._batch.messages and self._trust.is_whole(self._batch):
             batch, self._batch = self._batch, Batch(self._expected)
             self._expected.update(batch.ends)
-            self._moved.update(dict.fromkeys(batch.ends, time.monotonic()))
+            self._trust.note_progress(batch.ends)
             self._flight = batch, self._writer.bring(batch)
-
-    def _is_whole(self, batch: Batch) -> bool:
-        """Whether the client left no record out, as far as gaps between offsets show; it is not trusted with a partition where it did.
-
-        False as long as the broker does not tell, too. A partition of which it does not for long is read again.
-        """
-        if not batch.gaps:
-            return True
-        try:
-            batch.gaps = placed(batch.gaps, self._consumer, REQUEST)
-            doubtful = self._gaps.left_out(batch.gaps, REQUEST) if batch.gaps else set()
-            why = "the client left out records of {}/{}"
-        except PASSING as error:
-            began = self._unsure_since = self._unsure_since or time.monotonic()
-            if time.monotonic() - began < PATIENCE:
-                log.debug("gaps: %s", error)
-                self._stopping.wait(FIRST_PAUSE)
-                return False
-            doubtful, why = {gap.partition for gap in batch.gaps}, "it cannot be told whether records of {}/{} were left out"
-        self._unsure_since = None
-        if doubtful:
-            self._mistrust = why.format(*min(doubtful))
-            batch.give_up(doubtful)
-        return True
 
     def _land(self) -> None:
         """Wait for the batch that is being brought in; the partitions are paused meanwhile, if it takes long, and polled."""
@@ -348,7 +279,7 @@ class Mirror:
         self._batch.give_up(partitions)
         for partition in partitions:
             self._expected.pop(partition, None)
-            self._moved.pop(partition, None)
+        self._trust.forget(partitions)
 
     def _note_error(self, error: Any) -> None:
         """An error that the client passes on: most pass, one that does not ends the mirror."""

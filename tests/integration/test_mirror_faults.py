@@ -21,6 +21,7 @@ from rainbow.stack.process import running
 from streaming import topics
 from streaming.clients import administrator, consumer
 from streaming.mirror import consumer as mirroring
+from streaming.mirror import trust
 from streaming.progress import Offsets
 from tests.integration.change_events import event, forget_topics, row, send
 from tests.integration.mirror_story import Story, letters, processes, wait_until_read
@@ -247,9 +248,9 @@ class Losing(mirroring.Mirror):
 
 @pytest.mark.parametrize("what", ["partitions", "group"])
 def test_what_the_client_has_lost_is_taken_up_again(settled: Settings, monkeypatch: pytest.MonkeyPatch, what: str) -> None:
-    monkeypatch.setattr(mirroring, "LOOK_FOR_STANDSTILL", 0.2)
-    monkeypatch.setattr(mirroring, "STANDSTILL", 1.0)
-    monkeypatch.setattr(mirroring, "LEFT_OUT", 1.0)
+    monkeypatch.setattr(trust, "LOOK", 0.2)
+    monkeypatch.setattr(trust, "STANDSTILL", 1.0)
+    monkeypatch.setattr(trust, "LEFT_OUT", 1.0)
     story, mirror = Story(8), Losing()
     thread = threading.Thread(target=mirror.run)
     thread.start()

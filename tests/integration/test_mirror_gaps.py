@@ -19,6 +19,7 @@ from rainbow.settings import Settings
 from streaming import topics
 from streaming.clients import administrator, consumer, producer
 from streaming.mirror import consumer as mirroring
+from streaming.mirror import trust
 from streaming.mirror.gaps import Gap, GapReader, placed
 from tests.integration.change_events import Event, event, forget_topics, row, send
 from tests.integration.mirror_story import Story, wait_until_read
@@ -85,7 +86,7 @@ def test_records_that_the_client_left_out_are_read_again(
 def test_while_the_broker_does_not_tell_what_is_in_a_gap_nothing_behind_it_is_brought_in(
     settled: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(mirroring, "PATIENCE", 1.0)
+    monkeypatch.setattr(trust, "UNSURE", 1.0)
     asked = threading.Event()
     look = GapReader.left_out
 
