@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rainbow.olap.filled import fill
 from rainbow.olap.keys import Keys, insert_selected
 
 if TYPE_CHECKING:
@@ -23,12 +24,14 @@ TABLES = ("orders", "orderdetails")
 
 # the tables that this module keeps
 KEPT = ("_days", "_spanning")
+# the one whose comment says that all are filled
+MARKED = "_days"
 
 # of a row in the mirror's initial snapshot, instead of the quarter
 SNAPSHOT = 4
 
 # Transaction ids are 32 bits and wrap, so there is no newest of all of them; of those in one quarter of the ring there is.
-_TABLE = """create table if not exists mirror.{name} (
+_DAYS = """create table if not exists mirror._days (
     day Date32, quarter UInt8, newest_txid SimpleAggregateFunction(max, UInt32),
     first_updated_at SimpleAggregateFunction(min, DateTime64(6, 'UTC')), last_updated_at SimpleAggregateFunction(max, DateTime64(6, 'UTC')),
     last_deleted_at SimpleAggregateFunction(max, DateTime64(3, 'UTC'))
@@ -46,19 +49,20 @@ _SUMMARY = "mark.1 as quarter, max(mark.2) as newest_txid, min(mark.3) as first_
 
 
 def create(clickhouse: Client) -> None:
-    """Make the tables and what fills them, where they are not there; when they are made late they are filled from the histories first."""
-    if not clickhouse.command("exists table mirror._days"):
-        clickhouse.command("drop table if exists mirror._days__incoming sync")
-        clickhouse.command(_TABLE.format(name="_days__incoming"))
-        clickhouse.command(_SPANNING)
-        for table in TABLES:
-            clickhouse.command(f"insert into mirror._days__incoming ({_COLUMNS}) {_own(f'{table}_history')}")
-        groups = _groups("orders", "true", "true")
-        clickhouse.command(f"insert into mirror._days__incoming ({_COLUMNS}) {_spread(groups)}")
-        clickhouse.command(f"insert into mirror._spanning {_spanned(groups)}")
-        clickhouse.command("rename table mirror._days__incoming to mirror._days")
+    """Make the tables and what fills them, where they are not there; when they are made late they are filled from the histories."""
+    clickhouse.command(_DAYS)
+    clickhouse.command(_SPANNING)
     for table in TABLES:
         clickhouse.command(f"create materialized view if not exists mirror.{table}_to_days to mirror._days as {_own(table)}")
+    fill(clickhouse, MARKED, lambda: _fill(clickhouse))
+
+
+def _fill(clickhouse: Client) -> None:
+    for table in TABLES:
+        clickhouse.command(f"insert into mirror._days ({_COLUMNS}) {_own(f'{table}_history')}")
+    groups = _groups("orders", "true", "true")
+    clickhouse.command(f"insert into mirror._days ({_COLUMNS}) {_spread(groups)}")
+    clickhouse.command(f"insert into mirror._spanning {_spanned(groups)}")
 
 
 def spread(clickhouse: Client, table: str, keys: Keys) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rainbow.olap import mirror_placements
+from rainbow.olap.filled import fill
 from rainbow.olap.keys import Keys
 
 if TYPE_CHECKING:
@@ -21,25 +22,26 @@ TABLES = ("products", "customers", "sellers", "categories", "payments")
 
 # the tables that this module keeps
 KEPT = ("_renamed", "_appeared")
+# the one whose comment says that all are filled
+MARKED = "_appeared"
 
 _NOTED = "noted_at DateTime64(6, 'UTC') default now64(6)"
 _STATEMENTS = (
-    f"create table mirror._renamed (table LowCardinality(String), id Int64, name String, lsn UInt64, {_NOTED}) engine = ReplacingMergeTree(lsn) order by (table, id)",
-    f"create table mirror._appeared__incoming (table LowCardinality(String), id Int64, txid UInt32, {_NOTED}) engine = ReplacingMergeTree order by (table, id)",
+    f"create table if not exists mirror._renamed (table LowCardinality(String), id Int64, name String, lsn UInt64, {_NOTED}) engine = ReplacingMergeTree(lsn) order by (table, id)",
+    f"create table if not exists mirror._appeared (table LowCardinality(String), id Int64, txid UInt32, {_NOTED}) engine = ReplacingMergeTree order by (table, id)",
 )
 
 
 def create(clickhouse: Client) -> None:
-    """Make the tables, where they are not there as they are now; when they are made late they are filled from the histories first."""
-    noted = "select 1 from system.columns where database = 'mirror' and table = '_appeared' and name = 'noted_at'"
-    if not clickhouse.query(noted).result_rows:
-        for name in (*KEPT, "_appeared__incoming"):
-            clickhouse.command(f"drop table if exists mirror.{name} sync")
-        for statement in _STATEMENTS:
-            clickhouse.command(statement)
-        for table in TABLES:
-            _note(clickhouse, table, None, appeared="_appeared__incoming")
-        clickhouse.command("rename table mirror._appeared__incoming to mirror._appeared")
+    """Make the tables, where they are not there; when they are made late they are filled from the histories."""
+    for statement in _STATEMENTS:
+        clickhouse.command(statement)
+    fill(clickhouse, MARKED, lambda: _fill(clickhouse))
+
+
+def _fill(clickhouse: Client) -> None:
+    for table in TABLES:
+        _note(clickhouse, table, None)
 
 
 def note(clickhouse: Client, table: str, keys: Keys) -> None:
@@ -58,14 +60,14 @@ def take_names(clickhouse: Client, table: str, published: str) -> None:
     )
 
 
-def _note(clickhouse: Client, table: str, keys: Keys | None, appeared: str = "_appeared") -> None:
+def _note(clickhouse: Client, table: str, keys: Keys | None) -> None:
     """See `note`; None stands for all members."""
     moved = f"id in ({mirror_placements.several(keys)})" if table == "products" and keys is not None else "false"
     rows = clickhouse.query(
         f"""select
             id,
             argMin(_txid, _lsn) as txid,
-            argMin(_snapshot, _lsn) = 0 and id not in (select id from mirror.{appeared} where table = '{table}') as is_new,
+            argMin(_snapshot, _lsn) = 0 and id not in (select id from mirror._appeared where table = '{table}') as is_new,
             uniqExactIf(tuple(name), not _deleted) > 1 and (id, newest_name) not in (
                 select id, name from mirror._renamed final where table = '{table}'
             ) as is_renamed,
@@ -81,7 +83,7 @@ def _note(clickhouse: Client, table: str, keys: Keys | None, appeared: str = "_a
     found = list(rows)
     for kept, columns, noted in (
         ("_renamed", ["table", "id", "name", "lsn"], [(table, m["id"], m["newest_name"], m["lsn"]) for m in found if m["is_renamed"]]),
-        (appeared, ["table", "id", "txid"], [(table, m["id"], m["txid"]) for m in found if m["is_new"]]),
+        ("_appeared", ["table", "id", "txid"], [(table, m["id"], m["txid"]) for m in found if m["is_new"]]),
     ):
         if noted:
             clickhouse.insert(f"mirror.{kept}", noted, column_names=columns)

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from rainbow.olap import mirror_sales
+from rainbow.olap.filled import fill
 from rainbow.olap.keys import Keys, insert_selected
 
 if TYPE_CHECKING:
@@ -29,12 +30,14 @@ from mirror._moves final"""
 
 # the tables that this module keeps
 KEPT = ("_placements", "_moves", "_restated")
+# the one whose comment says that all are filled
+MARKED = "_restated"
 
 _STATEMENTS = (
-    "create table mirror._placements (product_id Int64, category_id Int64, seller_id Int64) engine = ReplacingMergeTree order by (product_id, category_id, seller_id)",
-    "create table mirror._moves (product_id Int64, moment DateTime64(6, 'UTC'), category_id Int64, seller_id Int64, position UInt64, is_settled UInt8) "
+    "create table if not exists mirror._placements (product_id Int64, category_id Int64, seller_id Int64) engine = ReplacingMergeTree order by (product_id, category_id, seller_id)",
+    "create table if not exists mirror._moves (product_id Int64, moment DateTime64(6, 'UTC'), category_id Int64, seller_id Int64, position UInt64, is_settled UInt8) "
     "engine = ReplacingMergeTree(position) order by (product_id, moment)",
-    "create table mirror._restated__incoming (product_id Int64, from_at DateTime64(6, 'UTC'), until_at DateTime64(6, 'UTC'), noted_at DateTime64(6, 'UTC') default now64(6)) "
+    "create table if not exists mirror._restated (product_id Int64, from_at DateTime64(6, 'UTC'), until_at DateTime64(6, 'UTC'), noted_at DateTime64(6, 'UTC') default now64(6)) "
     "engine = MergeTree order by noted_at",
 )
 
@@ -47,21 +50,20 @@ _RESTATED = "select product_id, from_at, until_at from moves where is_live"
 
 
 def create(clickhouse: Client) -> None:
-    """Make the tables and what fills them, where they are not there; when they are made late they are filled from the history first."""
-    if not clickhouse.command("exists table mirror._restated"):
-        # what is kept of sales is made anew from these
-        for name in ("products_to_placements", *KEPT, "_restated__incoming", *mirror_sales.KEPT):
-            clickhouse.command(f"drop table if exists mirror.{name} sync")
-        for statement in _STATEMENTS:
-            clickhouse.command(statement)
-        clickhouse.command(f"insert into mirror._placements {_placed('products_history')}")
-        if moves := _fresh(clickhouse, None):
-            insert_selected(clickhouse, "mirror._restated__incoming", _RESTATED, moves)
-            insert_selected(clickhouse, "mirror._moves", _moved(is_settled=1), moves)
-        clickhouse.command("rename table mirror._restated__incoming to mirror._restated")
+    """Make the tables and what fills them, where they are not there; when they are made late they are filled from the history."""
+    for statement in _STATEMENTS:
+        clickhouse.command(statement)
     clickhouse.command(
         f"create materialized view if not exists mirror.products_to_placements to mirror._placements as {_placed('products')}"
     )
+    fill(clickhouse, MARKED, lambda: _fill(clickhouse))
+
+
+def _fill(clickhouse: Client) -> None:
+    clickhouse.command(f"insert into mirror._placements {_placed('products_history')}")
+    if moves := _fresh(clickhouse, None):
+        insert_selected(clickhouse, "mirror._restated", _RESTATED, moves)
+        insert_selected(clickhouse, "mirror._moves", _moved(is_settled=1), moves)
 
 
 def note(clickhouse: Client, moved: Keys) -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rainbow.olap.filled import fill
 from rainbow.olap.keys import Keys, insert_selected
 from rainbow.source.tables import BY_NAME
 from rainbow.types import clickhouse_type
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 # the tables that this module keeps
 KEPT = ("_resolved",)
+# the one whose comment says that all are filled
+MARKED = "_resolved"
 
 _ON_DAY_OF_MOVE = "(product_id, toDate32(created_at)) in (select product_id, toDate32(moment) from mirror._moves)"
 _IS_SPECIAL = f"order_id in (select order_id from mirror._spanning) or {_ON_DAY_OF_MOVE}"
@@ -32,20 +35,17 @@ _OF_ORDER = ("customer_id", "payment_id")
 
 
 def create(clickhouse: Client) -> None:
-    """Make the table where it is not there; when it is made late it is filled from the histories first."""
-    if not clickhouse.command("exists table mirror._resolved"):
-        types = {c.name: clickhouse_type(c.type) for table in ("orders", "orderdetails") for c in BY_NAME[table].columns}
-        columns = ", ".join(f"{name} {types[name]}" for name in (*_OF_LINE, *_OF_ORDER))
-        clickhouse.command("drop table if exists mirror._resolved__incoming sync")
-        clickhouse.command(
-            f"""create table mirror._resolved__incoming (
-                day Date32, id Int64, {columns}, ordered_at DateTime64(6, 'UTC'), is_there UInt8, version UInt128,
-                index by_order_id order_id type minmax
-            ) engine = ReplacingMergeTree(version) order by (day, id)"""
-        )
-        special = f"select id from mirror.orderdetails_history where {_IS_SPECIAL}"
-        clickhouse.command(f"insert into mirror._resolved__incoming {_resolved(f'id in ({special})')}")
-        clickhouse.command("rename table mirror._resolved__incoming to mirror._resolved")
+    """Make the table where it is not there; when it is made late it is filled from the histories. Days and placements come first."""
+    types = {c.name: clickhouse_type(c.type) for table in ("orders", "orderdetails") for c in BY_NAME[table].columns}
+    columns = ", ".join(f"{name} {types[name]}" for name in (*_OF_LINE, *_OF_ORDER))
+    clickhouse.command(
+        f"""create table if not exists mirror._resolved (
+            day Date32, id Int64, {columns}, ordered_at DateTime64(6, 'UTC'), is_there UInt8, version UInt128,
+            index by_order_id order_id type minmax
+        ) engine = ReplacingMergeTree(version) order by (day, id)"""
+    )
+    special = f"select id from mirror.orderdetails_history where {_IS_SPECIAL}"
+    fill(clickhouse, MARKED, lambda: clickhouse.command(f"insert into mirror._resolved {_resolved(f'id in ({special})')}"))
 
 
 def resolve(clickhouse: Client, table: str, keys: Keys) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import orjson
 
 from rainbow.olap import mirror_days, mirror_members, mirror_placements, mirror_sales
+from rainbow.olap.filled import FILLED
 from rainbow.olap.published import DIMENSIONS, VIEWS
 from rainbow.olap.serving.mark import Mark
 
@@ -27,6 +28,8 @@ _MIRRORED = {
     *("_snapshots", *mirror_days.KEPT, *mirror_members.KEPT, *mirror_placements.KEPT, *mirror_sales.KEPT, *mirror_members.TABLES),
     *("orders", "orders_history", "orderdetails", "products_history"),
 }
+# those of them that have to be noted as filled
+_MARKED = tuple(module.MARKED for module in (mirror_days, mirror_members, mirror_placements, mirror_sales))
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,7 @@ def has_dimensions(batch: dict[str, str]) -> bool:
 
 def mirror_began(clickhouse: Client, there: There) -> Began | None:
     """Where the mirror began; None while it has not all of its newest initial snapshot."""
-    if not there["mirror"].keys() >= _MIRRORED:
+    if not there["mirror"].keys() >= _MIRRORED or any(there["mirror"][name] != FILLED for name in _MARKED):
         return None
     newest = "select lsn, txid, completed_at is not null from mirror._snapshots final order by lsn desc limit 1"
     return next((Began(lsn, txid) for lsn, txid, complete in clickhouse.query(newest).result_rows if complete), None)
