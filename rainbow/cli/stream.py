@@ -62,6 +62,19 @@ second, the newest change and dead letters.
   rainbow stream status --json
 """
 
+_FORGET_HELP = """
+Drop the slot, the topics of the shop's changes and ClickHouse's copy of the
+shop's tables, so that the speed layer begins anew with a snapshot.
+
+It is for a PostgreSQL that was restored to an earlier time, or is another one:
+positions in its log no longer tell which change is newer. Stop capture and the
+mirror first. The batch views stay, and charts show them alone meanwhile.
+
+\b
+  rainbow stream forget
+  rainbow stream forget --yes
+"""
+
 # seconds over which records a second are counted
 _SAMPLE = 1.0
 
@@ -72,6 +85,7 @@ def add_to(app: typer.Typer) -> None:
     group.command(help=_CAPTURE_HELP)(capture)
     group.command(help=_MIRROR_HELP)(mirror)
     group.command(help=_STATUS_HELP)(status)
+    group.command(help=_FORGET_HELP)(forget)
     app.add_typer(group, name="stream")
 
 
@@ -129,6 +143,18 @@ def status(
         while True:
             time.sleep(_SAMPLE)
             live.update(_shown(watching.status()), refresh=True)
+
+
+def forget(
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask first.")] = False,
+) -> None:
+    """Begin anew; see ``_FORGET_HELP``."""
+    if not yes:
+        typer.confirm("Drop the slot, the topics and the mirror's tables?", abort=True)
+    from streaming.forgetting import forget as forget_all
+
+    forget_all()
+    typer.echo("the slot, the topics and the mirror's tables are gone; `rainbow stream capture` and `rainbow stream mirror` begin anew")
 
 
 def _as_json(found: Status) -> str:

@@ -33,10 +33,25 @@ Connection = psycopg.Connection[Any]
 
 
 @dataclass(frozen=True)
+class Standing:
+    """What is published: the publication's id (0: there is none), the id and the membership's of each of its tables, and the declared
+    tables that could be published.
+
+    A membership has an id of its own, so one that ended and began again is another; 0 where the publication is of all tables.
+    """
+
+    publication: int
+    members: tuple[tuple[str, int, int], ...]
+    declared: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Published:
-    """A table of the publication: its id, its shape, the condition that its rows have to meet (SQL, or None), whether it has partitions."""
+    """A table of the publication: its id and its membership's, its shape, the condition that its rows have to meet (SQL, or None), whether it
+    has partitions."""
 
     id: int
+    member: int
     shape: Shape
     condition: str | None
     partitioned: bool
@@ -103,17 +118,26 @@ def publication(connection: Connection) -> int:
     return int(oid)
 
 
+def standing(connection: Connection) -> Standing:
+    """What is published now."""
+    declared = connection.execute(_DECLARED, [list(BY_NAME)]).fetchall()
+    members = connection.execute(_MEMBERS, [PUBLICATION]).fetchall()
+    return Standing(publication(connection), tuple(sorted(members)), tuple(sorted(name for name, identified in declared if identified)))
+
+
 def published(connection: Connection, warn: Say) -> tuple[Published, ...]:
     """The tables of the publication, in order of dependence as far as they are declared."""
     bases = domains(connection)
     tables = []
-    for oid, schema, table, identity, kind, names, types, condition, primary, index in connection.execute(_PUBLISHED, [PUBLICATION]):
+    for oid, member, schema, table, identity, kind, names, types, condition, primary, index in connection.execute(
+        _PUBLISHED, [PUBLICATION]
+    ):
         if identity == "n" or (identity == "d" and not primary):
             warn(_no_identity(f"{schema}.{table}"))
         flagged = {"f": names, "i": index, "d": primary}.get(identity, ())
         key = key_of(schema, table, identity, names, primary, flagged)
         fields = tuple(Field(name, base_of(bases, type_)) for name, type_ in zip(names, types, strict=True))
-        tables.append(Published(oid, Shape(schema, table, fields, key), condition, kind == "p"))
+        tables.append(Published(oid, member, Shape(schema, table, fields, key), condition, kind == "p"))
     places = {f"{SCHEMA}.{name}": place for place, name in enumerate(BY_NAME)}
     return tuple(sorted(tables, key=lambda one: (places.get(one.name, len(places)), one.name)))
 
@@ -203,12 +227,23 @@ select relname::text, relreplident in ('f', 'i')
 from pg_class c where relnamespace = to_regnamespace('public') and relkind in ('r', 'p') and relname = any(%s)
 """
 
-_PUBLISHED = f"""
-select c.oid::bigint, n.nspname::text, c.relname::text, c.relreplident::text, c.relkind::text, t.names, t.types, p.rowfilter,
-       {_KEY_COLUMNS.format("indisprimary", "c.oid")}, {_KEY_COLUMNS.format("indisreplident", "c.oid")}
+_OF_PUBLICATION = """
 from pg_publication_tables p
 join pg_namespace n on n.nspname = p.schemaname
 join pg_class c on c.relnamespace = n.oid and c.relname = p.tablename
+left join pg_publication_rel r on r.prrelid = c.oid and r.prpubid = (select oid from pg_publication where pubname = p.pubname)
+"""
+
+_MEMBERS = f"""
+select n.nspname::text || '.' || c.relname::text, c.oid::bigint, coalesce(r.oid::bigint, 0)
+{_OF_PUBLICATION}
+where p.pubname = %s
+"""
+
+_PUBLISHED = f"""
+select c.oid::bigint, coalesce(r.oid::bigint, 0), n.nspname::text, c.relname::text, c.relreplident::text, c.relkind::text, t.names, t.types, p.rowfilter,
+       {_KEY_COLUMNS.format("indisprimary", "c.oid")}, {_KEY_COLUMNS.format("indisreplident", "c.oid")}
+{_OF_PUBLICATION}
 cross join lateral (
     select array_agg(a.attname::text order by a.attnum) as names, array_agg(a.atttypid::bigint order by a.attnum) as types
     from pg_attribute a where a.attrelid = c.oid and a.attname = any(p.attnames) and not a.attisdropped

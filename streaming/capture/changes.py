@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from typing import Any, Protocol
 
 from confluent_kafka import KafkaException
@@ -143,6 +143,7 @@ class Table:
         # where the key is the whole row, each change of a row changes it
         self._quick = len(shape.key) < len(fields) or len(fields) == 1
         full = identity == "f"
+        self._quick = self._quick and patterns.texts(fields) * (2 if full else 1) <= patterns.MOST_TEXTS
         self._insert = patterns.of_message((b"N", fields))
         self._update = patterns.of_message((b"O", fields), (b"N", fields)) if full else self._insert
         self._delete = patterns.of_message((b"O", fields))
@@ -234,7 +235,8 @@ class Table:
         if change.op == "D":
             self._send_deleted(before, old_key or b"null", lsn)
             return
-        new = _filled(change.new, change.old if change.old_kind == "O" else ())
+        # of a key that stands alone the other columns are NULL
+        new = _filled(change.new, change.old, range(len(change.new)) if change.old_kind == "O" else shape.key)
         written = [events.UNAVAILABLE if text is UNCHANGED else write for text, write in zip(new, self._write(new), strict=True)]
         after, key = shape.row(written), shape.key_of(written)
         if change.op == "U" and old_key is not None and old_key != key:
@@ -263,8 +265,10 @@ class Table:
         return self._shape.write([None if text is UNCHANGED else text for text in row])
 
 
-def _filled(new: tuple[Value, ...], old: tuple[Value, ...]) -> tuple[Value, ...]:
-    """The new row; what was not sent, since it did not change, is in the old one."""
+def _filled(new: tuple[Value, ...], old: tuple[Value, ...], places: Container[int]) -> tuple[Value, ...]:
+    """The new row; what was not sent, since it did not change, is in the old one, as far as that has it: in these places."""
     if not old or UNCHANGED not in new:
         return new
-    return tuple(before if text is UNCHANGED else text for text, before in zip(new, old, strict=True))
+    return tuple(
+        before if text is UNCHANGED and place in places else text for place, (text, before) in enumerate(zip(new, old, strict=True))
+    )

@@ -6,7 +6,7 @@ It lives where the events live. So a slot without a note, or a note without its 
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import orjson
@@ -23,7 +23,11 @@ _NO_LEADER_YET = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVA
 @dataclass(frozen=True)
 class Note:
     """A complete snapshot: the slot, its position and transaction, the server and database, the publication's id, and the tables with
-    their ids."""
+    their ids.
+
+    ``members`` are the ids of the tables' memberships in the publication: a table that left it and came back has another one. ``done`` is
+    False from the moment on at which the slot is given up for another: a note that is not done says nothing.
+    """
 
     slot: str
     lsn: int
@@ -32,6 +36,7 @@ class Note:
     database: str
     publication: int
     tables: dict[str, int]
+    members: dict[str, int] = field(default_factory=dict)
     done: bool = True
 
 

@@ -24,8 +24,9 @@ _LOG = logging.getLogger("rainbow.capture")
 # seconds: the first and the longest pause before a new attempt, and how long the same trouble is not told again
 _PAUSE, _LONGEST_PAUSE = 0.1, 2.0
 _TELL_EVERY = 30.0
-# that a slot may be held by a capture which was killed a moment ago
-_PATIENCE = 3.0
+# that the lock may be held by a capture which was killed a moment ago, and its slot: a sender in the middle of a large transaction looks
+# only now and then whether its reader is still there
+_PATIENCE, _PATIENCE_FOR_SLOT = 3.0, 25.0
 
 
 class Capture:
@@ -49,7 +50,7 @@ class Capture:
         watch.start(self._settings.capture_metrics_port)
         while self._state.stopping is None:
             try:
-                Session(self._url, outbox, self._state, _LOG.info, self._warn, _PATIENCE).follow()
+                Session(self._url, outbox, self._state, _LOG.info, self._warn, (_PATIENCE, _PATIENCE_FOR_SLOT)).follow()
                 pause = _PAUSE
             except StoppedError:
                 break

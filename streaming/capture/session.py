@@ -6,9 +6,10 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from rainbow.errors import ServiceError
 from streaming import clients, topics
-from streaming.capture import catalog, notes, slot, snapshot, wire
-from streaming.capture.catalog import Published
+from streaming.capture import catalog, notes, sent, slot, snapshot, wire
+from streaming.capture.catalog import Published, Standing
 from streaming.capture.changes import Changes
 from streaming.capture.notes import Note
 from streaming.capture.outbox import Outbox
@@ -16,7 +17,7 @@ from streaming.capture.pgoutput import Relation
 from streaming.capture.slot import SLOT, Slot
 from streaming.capture.state import State
 from streaming.capture.stream import Stream
-from streaming.events import Field, Shape
+from streaming.events import Field, Shape, topic_of
 
 Say = Callable[[str], None]
 
@@ -25,9 +26,12 @@ _LONG = 3.0
 
 
 class Session:
-    """One connection's life; ``follow`` is all of it. ``patience``: seconds to wait for a slot that somebody else reads from."""
+    """One connection's life; ``follow`` is all of it.
 
-    def __init__(self, url: str, outbox: Outbox, state: State, say: Say, warn: Say, patience: float) -> None:
+    ``patience``: seconds to wait for the lock that another capture holds, and for a slot that somebody else reads from.
+    """
+
+    def __init__(self, url: str, outbox: Outbox, state: State, say: Say, warn: Say, patience: tuple[float, float]) -> None:
         self._url, self._outbox, self._state, self._say, self._warn, self._patience = url, outbox, state, say, warn, patience
         self._partitions: dict[str, int] = {}
         self._tables: dict[str, int] = {}
@@ -41,20 +45,25 @@ class Session:
         Raises psycopg.Error and KafkaException for what ended it otherwise, RainbowError for what a user has to put right.
         """
         with self._side:
-            catalog.check_server(self._side)
-            publication, added = catalog.publish(self._side, self._say, self._warn)
-            tables = catalog.published(self._side, self._warn)
-            there = self._topics(tables)
-            fresh = frozenset(t.name for t in tables if t.name in added or t.shape.topic not in there)
-            note = notes.read(self._state.check)
-            found = slot.claim(self._side, self._state.process, self._patience, self._state.check)
+            state, side = self._state, self._side
+            catalog.check_server(side)
+            slot.lock(side, state.side, self._patience[0], state.check)
+            state.side = side.info.backend_pid
+            there = frozenset(self._admin.list_topics(timeout=5).topics)
+            self._partitions = topics.create([topics.CAPTURE, topics.DEAD_LETTERS], self._admin)
+            note = self._still_right(notes.read(state.check), there)
+            catalog.publish(side, self._say, self._warn)
+            standing = catalog.standing(side)
+            tables = catalog.published(side, self._warn)
+            self._partitions |= topics.create([table.shape.topic for table in tables], self._admin)
+            found = slot.claim(side, state.process, self._patience[1], state.check)
             replication = wire.Replication(self._url)
             try:
-                self._state.process = replication.process
-                server = replication.identify(self._state.check)
-                note = self._catch_up(replication, note, found, server, publication, tables, fresh)
+                state.process = replication.process
+                server = replication.identify(state.check)
+                note = self._catch_up(replication, note, found, server, standing.publication, tables)
                 self._tables = note.tables
-                self._follow(replication, server, note)
+                self._follow(replication, server, standing)
             finally:
                 self._state.phase = "waiting"
                 replication.close()
@@ -81,12 +90,20 @@ class Session:
             self._partitions |= topics.create([shape.topic], self._admin)
         return self._partitions[shape.topic]
 
-    def _topics(self, tables: Sequence[Published]) -> frozenset[str]:
-        """Make the topics; those that were there already."""
-        there = frozenset(self._admin.list_topics(timeout=5).topics)
-        wanted = [*(table.shape.topic for table in tables), topics.CAPTURE, topics.DEAD_LETTERS]
-        self._partitions = topics.create(wanted, self._admin)
-        return there
+    def _still_right(self, note: Note | None, there: frozenset[str]) -> Note | None:
+        """The note without the tables that are to be read anew: they left the publication, even for a time, or their topic is gone.
+
+        It is noted before anything is made again, or nobody would know of it after a crash.
+        """
+        if note is None:
+            return None
+        now = {name: (id_, member) for name, id_, member in catalog.standing(self._side).members}
+        tables = {
+            name: id_
+            for name, id_ in note.tables.items()
+            if name in now and now[name] == (id_, note.members.get(name, now[name][1])) and topic_of(*name.split(".", 1)) in there
+        }
+        return note if tables == note.tables else self._noted(replace(note, tables=tables))
 
     def _catch_up(
         self,
@@ -96,17 +113,21 @@ class Session:
         server: wire.Server,
         publication: int,
         tables: Sequence[Published],
-        fresh: frozenset[str],
     ) -> Note:
-        """Take the snapshots that are missing, those of ``fresh`` tables among them; the note of all that are complete."""
+        """Take the snapshots that are missing; the note of all that are complete."""
         database = self._side.info.dbname
         if note is None or (reason := _why_anew(note, found, server, database, publication)):
+            self._refuse_earlier(server)
             self._say(f"snapshot of {len(tables)} tables: {reason if note else 'there is none yet'}")
+            if note:
+                # or it would be taken for that of the new slot, should its snapshot not come to its end
+                self._noted(replace(note, done=False))
             slot.drop(self._side)
             self._state.confirmed = 0
             position = self._snapshot(replication, SLOT, tables)
-            return self._noted(Note(SLOT, position.lsn, position.txid, server.system, database, publication, _ids(tables)))
-        missing = [table for table in tables if note.tables.get(table.name) != table.id or table.name in fresh]
+            made = Note(SLOT, position.lsn, position.txid, server.system, database, publication, *_ids(tables))
+            return self._noted(made)
+        missing = [table for table in tables if note.tables.get(table.name) != table.id]
         if missing:
             self._say(f"snapshot of {', '.join(table.name for table in missing)}: new in the publication, or made again")
             beside = wire.Replication(self._url)
@@ -114,8 +135,18 @@ class Session:
                 self._snapshot(beside, f"{SLOT}_{beside.process}", missing, temporary=True)
             finally:
                 beside.close()
-            note = self._noted(replace(note, tables=note.tables | _ids(missing)))
+            ids, members = _ids(missing)
+            note = self._noted(replace(note, tables=note.tables | ids, members=note.members | members))
         return note
+
+    def _refuse_earlier(self, server: wire.Server) -> None:
+        """Raise ServiceError when the server's log ends before positions of which the topics tell: what it writes would count as older."""
+        newest = sent.newest_position(self._state.check)
+        if server.position < newest:
+            raise ServiceError(
+                f"PostgreSQL's log is at {wire.lsn_text(server.position)}, the topics tell of changes up to {wire.lsn_text(newest)}: it is "
+                "another server, or was restored to an earlier time. Stop capture and mirror, `rainbow stream forget`, then start them again"
+            )
 
     def _snapshot(
         self, replication: wire.Replication, name: str, tables: Sequence[Published], *, temporary: bool = False
@@ -146,7 +177,7 @@ class Session:
         notes.write(self._outbox, note, self._state.check)
         return note
 
-    def _follow(self, replication: wire.Replication, server: wire.Server, note: Note) -> None:
+    def _follow(self, replication: wire.Replication, server: wire.Server, standing: Standing) -> None:
         state, outbox = self._state, self._outbox
         # what was sent before is acknowledged first, so that nothing older comes behind what is read again
         outbox.drain(state.check)
@@ -154,8 +185,8 @@ class Session:
             state.timeline, state.confirmed = server.timeline, 0
         replication.start(SLOT, catalog.PUBLICATION, state.confirmed, state.check)
         state.published = None
-        # of a publication that is gone the server sends nothing, from version 18 on without a word
-        stream = self._stream = Stream(replication, outbox, state, lambda: state.published in (None, note.publication))
+        # of what is not published any more, or not yet, the server sends nothing, without a word
+        stream = self._stream = Stream(replication, outbox, state, lambda: state.published in (None, standing))
         if state.phase != "streaming":
             self._say(f"streaming from {wire.lsn_text(state.confirmed)}" if state.confirmed else "streaming")
         state.phase = "streaming"
@@ -175,5 +206,5 @@ def _why_anew(note: Note, found: Slot | None, server: wire.Server, database: str
     return None
 
 
-def _ids(tables: Sequence[Published]) -> dict[str, int]:
-    return {table.name: table.id for table in tables}
+def _ids(tables: Sequence[Published]) -> tuple[dict[str, int], dict[str, int]]:
+    return {table.name: table.id for table in tables}, {table.name: table.member for table in tables}

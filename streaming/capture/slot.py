@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, LiteralString
 
 import psycopg
 
@@ -14,6 +14,9 @@ from rainbow.errors import LockedError, RainbowError, ServiceError
 from streaming.capture.wire import lsn
 
 SLOT = "rainbow"
+
+# of the advisory lock that a capture holds: "rainbow" in ASCII
+_LOCK = 0x7261696E626F77
 
 Connection = psycopg.Connection[Any]
 
@@ -44,6 +47,34 @@ def look(connection: Connection, name: str = SLOT) -> Slot | None:
     return Slot(plugin, database, process, lost, lsn(confirmed), lsn(start))
 
 
+def lock(connection: Connection, mine: int | None, seconds: float, check: Callable[[], None]) -> None:
+    """Be the database's only capture, from before its slot is looked at for as long as this connection lives.
+
+    A slot by itself does not do: while a snapshot is taken nobody reads from it. ``mine`` is the process that served this capture's
+    connection before; it is ended if it still holds the lock. Raises LockedError when another one holds it for longer than ``seconds``.
+    """
+    until = time.monotonic() + seconds
+    while not _one(connection, "select pg_try_advisory_lock(%s)", _LOCK):
+        holder = _one(
+            connection,
+            """select max(l.pid) from pg_locks l join pg_database d on d.oid = l.database
+               where l.locktype = 'advisory' and d.datname = current_database() and l.granted
+                     and l.classid::bigint << 32 | l.objid::bigint = %s and l.objsubid = 1""",
+            _LOCK,
+        )
+        if holder is not None and holder == mine:
+            connection.execute("select pg_terminate_backend(%s)", [mine])
+        elif time.monotonic() > until:
+            raise LockedError(f"another capture follows this database (server process {holder}): stop that one first, one a shop is enough")
+        check()
+        time.sleep(0.05)
+
+
+def _one(connection: Connection, query: LiteralString, value: int) -> Any:
+    row = connection.execute(query, [value]).fetchone()
+    return row and row[0]
+
+
 def claim(connection: Connection, mine: int | None, seconds: float, check: Callable[[], None]) -> Slot | None:
     """The slot, once nobody reads from it. ``mine`` is the process that served this capture before; it is ended if it still holds the slot.
 
@@ -66,7 +97,7 @@ def claim(connection: Connection, mine: int | None, seconds: float, check: Calla
             connection.execute("select pg_terminate_backend(%s)", [mine])
         elif time.monotonic() > until:
             raise LockedError(
-                f"the slot {SLOT} is in use by another capture (server process {slot.process}): stop that one first, one a shop is enough"
+                f"the slot {SLOT} is in use by another program (server process {slot.process}): stop that one first, only capture reads from it"
             )
         check()
         time.sleep(0.05)
@@ -81,6 +112,10 @@ def drop(connection: Connection, name: str = SLOT) -> None:
 def refusal(error: psycopg.Error, user: str) -> RainbowError | None:
     """What the user has to do about an error of the server's; None for one that may pass by itself."""
     text = reason(error)
+    if "row-level security" in text:
+        return ServiceError(
+            f"the role {user} does not see all rows of what is published ({text}): `alter role {user} bypassrls`, as a superuser"
+        )
     if "permission denied for" in text:
         return ServiceError(
             f"the role {user} may not read what is published ({text}): `grant select on all tables in schema public to {user}`"

@@ -71,6 +71,8 @@ class Snapshot:
                 self._hold(self._truncation(table, partition), FIRST)
         for table in tables:
             self._send_table(connection, table)
+        # it says that all is there, and may be on another broker than the rest
+        self._outbox.drain(self._check)
         if self._held:
             self._held[0](LAST)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
+from streaming.capture.catalog import Standing
+
 
 class StoppedError(Exception):
     """The stop was asked for, and what was under way cannot be brought to an end."""
@@ -14,15 +16,17 @@ class StoppedError(Exception):
 class State:
     """``confirmed``: all events before this position are acknowledged, on the server of ``timeline``; ``met``: tables that joined meanwhile.
 
-    ``published``: the publication's id as it was a moment ago, 0 for none; None when nobody has looked.
+    ``process`` and ``side`` are the server processes of its two connections. ``published``: what was published a moment ago, None when
+    nobody has looked.
     """
 
     stopping: float | None = None
     process: int | None = None
+    side: int | None = None
     timeline: str = ""
     confirmed: int = 0
     met: set[int] = field(default_factory=set)
-    published: int | None = None
+    published: Standing | None = None
 
     phase: str = "starting"
     counts: dict[str, int] = field(default_factory=dict)

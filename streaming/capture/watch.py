@@ -1,6 +1,6 @@
 """What a running capture shows: a line every few seconds while events come, and Prometheus metrics where a port is set.
 
-How far the slot is behind, and whether the publication is still there, is asked in a thread of its own, so that a server that does not
+How far the slot is behind, and what is published, is asked in a thread of its own, so that a server that does not
 answer holds nothing up.
 """
 
@@ -79,7 +79,7 @@ class Watch:
                 self._connection = wire.connect(self._url, options="-c statement_timeout=3s")
             row = self._connection.execute(_LAG, [SLOT]).fetchone()
             self.lag_bytes = None if row is None or row[0] is None else max(0, row[0])
-            self._state.published = catalog.publication(self._connection)
+            self._state.published = catalog.standing(self._connection)
         except psycopg.Error:
             if self._connection:
                 self._connection.close()

@@ -21,10 +21,11 @@ from psycopg import pq
 from streaming.capture.pgoutput import EPOCH_MS
 
 # What makes texts the same whatever the server's, the database's or the role's settings say. A connection that hangs is given up by
-# the server after this time too, so the slot it held is free again.
+# the server after some 20 s too, so the slot or the lock it held is free again. Rows that a policy hides are an error, not left out.
 SESSION = (
     "-c timezone=UTC -c datestyle=ISO -c intervalstyle=postgres -c extra_float_digits=1 -c bytea_output=hex -c xmloption=content"
-    " -c statement_timeout=0 -c lock_timeout=0 -c idle_in_transaction_session_timeout=0 -c wal_sender_timeout=20s"
+    " -c statement_timeout=0 -c lock_timeout=0 -c idle_in_transaction_session_timeout=0 -c idle_session_timeout=0 -c wal_sender_timeout=20s"
+    " -c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=2 -c row_security=off"
 )
 
 _FEEDBACK = struct.Struct(">cqqqqb")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import threading
@@ -24,11 +25,16 @@ from rainbow.stack import down, postgres, up
 from rainbow.stack.place import place_of
 from rainbow.stack.process import running
 from streaming import clients, topics
+from streaming.capture import snapshot, wire
+from streaming.capture.outbox import Outbox
+from streaming.capture.session import Session
+from streaming.capture.state import State, StoppedError
 from streaming.progress import wait_until_caught_up
 from tests.conftest import _folder as a_folder
 from tests.conftest import _settings_of as settings_of
 from tests.integration import capturing as c
 from tests.integration.capturing import COMMAND, Capture, capturing, records, rows, rows_of, wait_until_confirmed
+from tests.integration.change_events import event, row, send, tombstone
 
 pytestmark = pytest.mark.services
 
@@ -366,12 +372,146 @@ def test_the_slot_moves_while_the_shop_is_quiet(shop: Connection) -> None:
     assert streamed() == []
 
 
-def test_a_second_capture_says_in_one_line_that_the_slot_is_in_use(shop: Connection) -> None:
+def refused() -> str:
+    """The last line of a capture that will not do."""
+    process = subprocess.run(COMMAND, capture_output=True, text=True, timeout=60, check=False)
+    assert process.returncode == 1, process.stderr
+    return process.stderr.strip().splitlines()[-1]
+
+
+def test_a_second_capture_is_refused_in_one_line_also_while_the_first_takes_its_snapshot(shop: Connection) -> None:
+    new(shop, "Oak")
+    with psycopg.connect(c.url()) as other:
+        new(other, "Ash")
+        first = Capture()
+        try:
+            first.until("waits for transactions that are open")
+            assert refused().startswith("rainbow: another capture follows this database")
+            other.commit()
+            first.until("  streaming")
+            assert refused().startswith("rainbow: another capture follows this database")
+            wait_until_confirmed(shop)
+            assert first.stop() == 0
+        finally:
+            first.close()
+    assert rows(records(BRANDS)) == rows_of(shop, "brands")
+
+
+def cut_short() -> None:
+    """A capture that ends in the middle of a snapshot."""
+
+    def send(taken: snapshot.Snapshot, *_: Any) -> None:
+        raise StoppedError
+
+    outbox = Outbox(print)
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(snapshot.Snapshot, "send", send)
+            with pytest.raises(StoppedError):
+                Session(c.url(), outbox, State(), print, print, (3, 3)).follow()
+    finally:
+        outbox.close()
+
+
+def test_a_new_snapshot_that_was_cut_short_is_taken_again(shop: Connection) -> None:
+    new(shop, "Oak", "Ash")
     with capturing():
-        second = subprocess.run(COMMAND, capture_output=True, text=True, timeout=30, check=False)
-    assert second.returncode == 1
-    last = second.stderr.strip().splitlines()[-1]
-    assert last.startswith("rainbow: the slot rainbow is in use by another capture")
+        pass
+    shop.execute("select pg_drop_replication_slot('rainbow')")
+    shop.execute("delete from brands where id = 1")
+    cut_short()
+    assert shop.execute("select from pg_replication_slots where slot_name = 'rainbow'").rowcount == 1
+    with capturing() as third:
+        assert "snapshot of" in third.log
+    assert rows(records(BRANDS)) == rows_of(shop, "brands")
+
+
+def test_a_table_that_left_the_publication_and_came_back_is_read_anew_also_after_a_snapshot_that_was_cut_short(shop: Connection) -> None:
+    new(shop, "Oak", "Ash")
+    with capturing():
+        pass
+    shop.execute("alter publication rainbow drop table brands")
+    shop.execute("delete from brands where id = 1")
+    cut_short()
+    assert shop.execute("select from pg_publication_tables where tablename = 'brands'").rowcount == 1
+    with capturing() as third:
+        assert "snapshot of public.brands" in third.log
+    assert rows(records(BRANDS)) == rows_of(shop, "brands")
+
+
+def test_a_table_that_leaves_the_publication_while_it_streams_is_read_anew(shop: Connection) -> None:
+    new(shop, "Oak", "Ash")
+    with capturing() as capture:
+        shop.execute("alter publication rainbow drop table brands")
+        shop.execute("delete from brands where id = 1")
+        shop.execute("alter publication rainbow add table brands")
+        capture.until("snapshot of public.brands")
+        capture.until("snapshot complete: 1 rows")
+        wait_until_confirmed(shop)
+    assert rows(records(BRANDS)) == rows_of(shop, "brands")
+
+
+def test_a_table_that_is_made_again_while_it_streams_is_published_again(shop: Connection) -> None:
+    new(shop, "Oak", "Ash")
+    with capturing() as capture:
+        shop.execute("drop table brands cascade")
+        with shop.transaction():
+            create_schema(shop)
+        new(shop, "Elm")
+        capture.until("snapshot of public.brands")
+        new(shop, "Yew")
+        wait_until_confirmed(shop)
+    assert rows(records(BRANDS)) == rows_of(shop, "brands")
+
+
+def test_a_server_whose_log_ends_before_what_was_sent_is_refused_until_that_is_forgotten(shop: Connection) -> None:
+    new(shop, "Oak")
+    later = wire.lsn("FFFF/0")
+    send([event("brands", "c", later, after=row("brands", 1)), *(tombstone("brands", {"id": 1}) for _ in range(3))])
+    assert re.search(
+        r"PostgreSQL's log is at \S+, the topics tell of changes up to FFFF/0: it is another server, or was restored", refused()
+    )
+    forgotten = subprocess.run((*COMMAND[:-1], "forget", "--yes"), capture_output=True, text=True, timeout=60, check=False)
+    assert forgotten.returncode == 0, forgotten.stderr
+    with capturing():
+        pass
+    assert rows(records(BRANDS)) == rows_of(shop, "brands")
+
+
+def test_what_is_captured_now_is_not_forgotten(shop: Connection) -> None:
+    with capturing():
+        tried = subprocess.run((*COMMAND[:-1], "forget", "--yes"), capture_output=True, text=True, timeout=60, check=False)
+        assert tried.returncode == 1
+        assert tried.stderr.strip().startswith("rainbow: another capture follows this database")
+
+
+def test_a_role_that_does_not_see_all_rows_is_told_so(shop: Connection) -> None:
+    new(shop, "Oak")
+    shop.execute("alter table brands enable row level security; create publication rainbow for table brands")
+    shop.execute("create role half login replication password 'x'; grant select on all tables in schema public to half")
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("RAINBOW_POSTGRES_URL", f"postgresql://half:x@{c.url().split('@')[1]}")
+            assert "the role half does not see all rows of what is published" in refused()
+    finally:
+        shop.execute("drop owned by half; drop role half")
+
+
+def test_a_long_key_that_is_stored_apart_stays_the_row_s_key(shop: Connection) -> None:
+    shop.execute("create table pages (url text primary key, seen bigint, body text)")
+    shop.execute("alter table pages alter url set storage external, alter body set storage external")
+    address = "https://rainbow.example/" + "".join(f"{n:x}" for n in range(900))
+    shop.execute("insert into pages values (%s, 1, %s)", [address, BIG])
+    with capturing() as capture:
+        shop.execute("alter publication rainbow add table pages")
+        shop.execute("update pages set seen = 2")
+        capture.until("snapshot of public.pages")
+        shop.execute("update pages set seen = 3")
+        shop.execute("update pages set seen = 4")
+        wait_until_confirmed(shop)
+    found = records("rainbow.public.pages")
+    assert {record.key["url"] for record in found if record.key} == {address}
+    assert [record.op for record in found if record.op not in ("t", "r")][-2:] == ["u", "u"]
 
 
 def test_what_a_user_has_to_put_right_is_said_in_one_line(shop: Connection) -> None:
@@ -409,7 +549,7 @@ def test_a_server_that_does_not_write_what_is_needed_is_said_in_one_line(stream_
 
 
 def test_a_server_without_a_free_slot_is_said_in_one_line(shop: Connection) -> None:
-    taken = []
+    taken: list[str] = []
     try:
         with suppress(psycopg.errors.ConfigurationLimitExceeded):
             while True:

@@ -19,6 +19,7 @@ CONNECTION = 'connection failed: connection to server at "127.0.0.1", port 5432 
             "permission denied to start WAL sender\nDETAIL:  Only roles with the REPLICATION attribute may start one.",
             "alter role ann replication",
         ),
+        ('query would be affected by row-level security policy for table "brands"', "alter role ann bypassrls"),
         ("must be superuser or replication role to start walsender", "alter role ann replication"),
         ('password authentication failed for user "ann"', "does not let us in"),
         ('role "ann" is not permitted to log in', "does not let us in"),

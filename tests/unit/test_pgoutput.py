@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any
 
 import orjson
 import pytest
@@ -12,8 +14,9 @@ from hypothesis import strategies as st
 
 from rainbow.errors import DataError
 from streaming.capture import patterns, pgoutput
+from streaming.capture.changes import Table, Transaction
 from streaming.capture.pgoutput import UNCHANGED, Value
-from streaming.events import Field, Shape, template
+from streaming.events import Field, Shape, Source, template
 
 BIGINT, TEXT, NUMERIC, MOMENT, DATE, BOOLEAN, DOUBLE, UUID = 20, 25, 1700, 1184, 1082, 16, 701, 2950
 
@@ -177,3 +180,14 @@ def test_plain_values_go_the_quick_way() -> None:
 def test_others_go_the_long_way(column: int, value: Value) -> None:
     values = (*PLAIN[:column], value, *PLAIN[column + 1 :])
     assert patterns.of_message((b"N", FIELDS)).groups(b"N" + row(values), 0) is None
+
+
+def test_a_row_of_many_texts_that_is_not_plain_is_not_tried_in_all_ways() -> None:
+    fields = (Field("id", BIGINT), *(Field(f"text_{n}", TEXT) for n in range(60)))
+    sent: list[bytes] = []
+    outbox: Any = SimpleNamespace(produce=lambda _topic, value, _key: sent.append(value))
+    table = Table(Shape("public", "people", fields, (0,)), "d", Source("shop", "public", "people"), Transaction(), outbox, 1, lambda: None)
+    texts: list[Value] = [b"1", *[b"Ann", None] * 29, b"Ann", b'"An"']
+    table.insert(b"w" + bytes(24) + b"I" + struct.pack(">I", 7) + b"N" + row(texts), 100)
+    (value,) = sent
+    assert list(orjson.loads(value)["after"].values()) == [1, *["Ann", None] * 29, "Ann", '"An"']
