@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import time
 from collections import Counter
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Collection, Container, Iterable, Mapping
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -141,6 +141,13 @@ class Offsets:
         first = self.beginnings({topic for topic, _ in late})
         behind = {where: end - max(committed.get(where, 0), first.get(where, 0)) for where, end in late.items()}
         return {where: records for where, records in behind.items() if records > 0}
+
+    def expired(self, target: Collection[tuple[str, int]]) -> Positions:
+        """How many records of these partitions the broker deleted before the group read them; those of which it did none are left out."""
+        committed = self.committed(target)
+        first = self.beginnings({topic for topic, _ in target})
+        expired = {where: first.get(where, 0) - committed.get(where, 0) for where in target}
+        return {where: records for where, records in expired.items() if records > 0}
 
     def _listed(self, names: Container[str] | None, of: Any) -> Positions:
         from confluent_kafka import KafkaException, TopicPartition

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 FILLED = "filled"
 
 
-def fill(clickhouse: Client, table: str, work: Callable[[], object]) -> None:
+def fill_once(clickhouse: Client, table: str, work: Callable[[], object]) -> None:
     """Do the work that fills a table, and whatever else is filled with it, unless that was done before."""
     comment = "select comment from system.tables where database = 'mirror' and name = {table:String}"
     if clickhouse.query(comment, parameters={"table": table}).result_rows != [(FILLED,)]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rainbow.olap.filled import fill
+from rainbow.olap.filled import fill_once
 from rainbow.olap.keys import Keys, insert_selected
 
 if TYPE_CHECKING:
@@ -49,12 +49,16 @@ _SUMMARY = "mark.1 as quarter, max(mark.2) as newest_txid, min(mark.3) as first_
 
 
 def create(clickhouse: Client) -> None:
-    """Make the tables and what fills them, where they are not there; when they are made late they are filled from the histories."""
+    """Make the tables and what fills them as rows arrive, where they are not there."""
     clickhouse.command(_DAYS)
     clickhouse.command(_SPANNING)
     for table in TABLES:
         clickhouse.command(f"create materialized view if not exists mirror.{table}_to_days to mirror._days as {_own(table)}")
-    fill(clickhouse, MARKED, lambda: _fill(clickhouse))
+
+
+def fill(clickhouse: Client) -> None:
+    """Fill the tables from the histories, unless that was done."""
+    fill_once(clickhouse, MARKED, lambda: _fill(clickhouse))
 
 
 def _fill(clickhouse: Client) -> None:

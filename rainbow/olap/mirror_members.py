@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rainbow.olap import mirror_placements
-from rainbow.olap.filled import fill
+from rainbow.olap.filled import fill_once
 from rainbow.olap.keys import Keys
 
 if TYPE_CHECKING:
@@ -33,10 +33,14 @@ _STATEMENTS = (
 
 
 def create(clickhouse: Client) -> None:
-    """Make the tables, where they are not there; when they are made late they are filled from the histories."""
+    """Make the tables, where they are not there."""
     for statement in _STATEMENTS:
         clickhouse.command(statement)
-    fill(clickhouse, MARKED, lambda: _fill(clickhouse))
+
+
+def fill(clickhouse: Client) -> None:
+    """Fill the tables from the histories, unless that was done."""
+    fill_once(clickhouse, MARKED, lambda: _fill(clickhouse))
 
 
 def _fill(clickhouse: Client) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from rainbow.olap import mirror_sales
-from rainbow.olap.filled import fill
+from rainbow.olap.filled import fill_once
 from rainbow.olap.keys import Keys, insert_selected
 
 if TYPE_CHECKING:
@@ -50,20 +50,22 @@ _RESTATED = "select product_id, from_at, until_at from moves where is_live"
 
 
 def create(clickhouse: Client) -> None:
-    """Make the tables and what fills them, where they are not there; when they are made late they are filled from the history."""
+    """Make the tables and what fills them as rows arrive, where they are not there."""
     for statement in _STATEMENTS:
         clickhouse.command(statement)
     clickhouse.command(
         f"create materialized view if not exists mirror.products_to_placements to mirror._placements as {_placed('products')}"
     )
-    fill(clickhouse, MARKED, lambda: _fill(clickhouse))
+
+
+def fill(clickhouse: Client) -> None:
+    """Fill the tables from the history, unless that was done."""
+    fill_once(clickhouse, MARKED, lambda: _fill(clickhouse))
 
 
 def _fill(clickhouse: Client) -> None:
     clickhouse.command(f"insert into mirror._placements {_placed('products_history')}")
-    if moves := _fresh(clickhouse, None):
-        insert_selected(clickhouse, "mirror._restated", _RESTATED, moves)
-        insert_selected(clickhouse, "mirror._moves", _moved(is_settled=1), moves)
+    _move(clickhouse, None)
 
 
 def note(clickhouse: Client, moved: Keys) -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rainbow.olap.filled import fill
+from rainbow.olap.filled import fill_once
 from rainbow.olap.keys import Keys, insert_selected
 from rainbow.source.tables import BY_NAME
 from rainbow.types import clickhouse_type
@@ -35,7 +35,7 @@ _OF_ORDER = ("customer_id", "payment_id")
 
 
 def create(clickhouse: Client) -> None:
-    """Make the table where it is not there; when it is made late it is filled from the histories. Days and placements come first."""
+    """Make the table where it is not there."""
     types = {c.name: clickhouse_type(c.type) for table in ("orders", "orderdetails") for c in BY_NAME[table].columns}
     columns = ", ".join(f"{name} {types[name]}" for name in (*_OF_LINE, *_OF_ORDER))
     clickhouse.command(
@@ -44,8 +44,12 @@ def create(clickhouse: Client) -> None:
             index by_order_id order_id type minmax
         ) engine = ReplacingMergeTree(version) order by (day, id)"""
     )
+
+
+def fill(clickhouse: Client) -> None:
+    """Fill the table from the histories, unless that was done; to be called after days and placements are filled."""
     special = f"select id from mirror.orderdetails_history where {_IS_SPECIAL}"
-    fill(clickhouse, MARKED, lambda: clickhouse.command(f"insert into mirror._resolved {_resolved(f'id in ({special})')}"))
+    fill_once(clickhouse, MARKED, lambda: clickhouse.command(f"insert into mirror._resolved {_resolved(f'id in ({special})')}"))
 
 
 def resolve(clickhouse: Client, table: str, keys: Keys) -> None:

@@ -84,10 +84,11 @@ def create_all(clickhouse: Client, tables: tuple[Table, ...]) -> None:
     made = (create(table.name, table.key, columns(table)) for table in tables)
     for statement in ("create database if not exists mirror", SNAPSHOTS, *(s for statements in made for s in statements)):
         clickhouse.command(statement)
-    mirror_days.create(clickhouse)
-    mirror_placements.create(clickhouse)
-    mirror_sales.create(clickhouse)
-    mirror_members.create(clickhouse)
+    # all are there before one is filled, since what is noted in one may have to be noted in another
+    for module in (mirror_days, mirror_placements, mirror_sales, mirror_members):
+        module.create(clickhouse)
+    for module in (mirror_days, mirror_placements, mirror_sales, mirror_members):
+        module.fill(clickhouse)
 
 
 def after_insert(clickhouse: Client, table: str, ids: Iterable[int]) -> None:

@@ -161,7 +161,7 @@ def _with_key(table: MirrorTable, rows: list[Change], rejected: list[Rejected]) 
 def prepare(table: MirrorTable, changes: Sequence[Change | Truncation]) -> pa.Table | None:
     """The changes as an Arrow table, when nothing about them calls for more than that: the common case. Asks ClickHouse for nothing."""
     rows = [change for change in changes if isinstance(change, Change) and not change.partial]
-    raw = _by_column(table, rows) if len(rows) == len(changes) else None
+    raw = _by_column(table, rows) if rows and len(rows) == len(changes) else None
     if raw is None:
         return None
     arrays: dict[str, pa.Array] = {}

@@ -67,6 +67,11 @@ class Batch:
                 if change.snapshot:
                     self._note(topics.table_of(topic), change)
 
+    def skip(self, gap: Gap) -> None:
+        """Go on behind a gap after which no message has come yet."""
+        self.gaps.append(gap)
+        self.ends[gap.partition] = gap.end
+
     def give_up(self, partitions: Collection[Partition]) -> None:
         """Forget what was read of partitions that this mirror no longer has: who has them reads it again, from the group's offset on.
 

@@ -76,8 +76,7 @@ class Mirror:
         housekeeping.start()
         try:
             while not self._stopping.is_set():
-                if self._flight is None and not self._batch.messages:
-                    self._trust.look_at_partitions(self._owned, self._expected)
+                self._look()
                 self._exchange()
                 self._subscribe()
                 self._resume()
@@ -99,6 +98,13 @@ class Mirror:
         if found != self._subscribed:
             self._subscribed = found
             self._consumer.subscribe(list(found), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost)
+
+    def _look(self) -> None:
+        """While nothing is on its way, see whether partitions bring all that they have; what has expired unread is brought in as a gap."""
+        if self._flight is None and not self._batch.messages:
+            for gap in self._trust.look_at_partitions(self._owned, self._expected):
+                self._batch.skip(gap)
+            self._launch()
 
     def _exchange(self) -> None:
         """Go on with another client, as a new member of the group, if this one is not to be trusted; what is not committed is read again."""
@@ -137,8 +143,9 @@ class Mirror:
 
         While the one before is still being brought in, a batch may grow older: an insert costs more by itself than by its rows.
         """
-        batch = self._batch
         while not self._stopping.is_set():
+            # another one is in its place when partitions were taken away meanwhile
+            batch = self._batch
             if not batch.messages and (self._found != self._subscribed or self._trust.is_look_due):
                 return
             if not batch.messages:
@@ -176,7 +183,7 @@ class Mirror:
         return len(messages)
 
     def _launch(self) -> None:
-        if self._flight is None and self._batch.messages and self._trust.is_whole(self._batch):
+        if self._flight is None and (self._batch.messages or self._batch.gaps) and self._trust.is_whole(self._batch):
             batch, self._batch = self._batch, Batch(self._expected)
             self._expected.update(batch.ends)
             self._trust.note_progress(batch.ends)
@@ -249,7 +256,9 @@ class Mirror:
     def _on_assign(self, member: Any, partitions: list[TopicPartition]) -> None:
         if member is not self._consumer:
             return
-        self._owned = self._owned | {(p.topic, p.partition) for p in partitions}
+        assigned = {(p.topic, p.partition) for p in partitions}
+        self._owned = self._owned | assigned
+        self._trust.note_progress(assigned)
         self._paused = True
         self.metrics.partitions.set(len(self._owned))
 

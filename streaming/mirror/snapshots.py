@@ -15,6 +15,8 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from rainbow.olap.client import words_of
 from rainbow.olap.serving import serve
+from rainbow.source.tables import BY_NAME
+from streaming import topics
 from streaming.progress import Offsets
 
 if TYPE_CHECKING:
@@ -100,7 +102,8 @@ class Snapshots:
             if found is None or found.completed or not found.ended:
                 return found is not None and found.completed
             target = self._targets.setdefault(found.lsn, offsets.ends())
-            if offsets.behind(target):
+            # what has expired unread is told of by whose partition it is
+            if offsets.behind(target) or any(topics.table_of(topic) in BY_NAME for topic, _ in offsets.expired(target)):
                 return False
             self._note(client, Noted(found.lsn, found.txid, True, True))
             self._targets.clear()

@@ -19,8 +19,9 @@ from streaming.mirror.envelopes import Row, UnusableError
 if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
 
-# names that are taken in the database ``mirror``
+# names that are taken in the database ``mirror``, and endings of such
 _TAKEN = frozenset({"_snapshots", "_truncations", *mirror_days.KEPT, *mirror_members.KEPT, *mirror_placements.KEPT, *mirror_sales.KEPT})
+_ENDINGS = ("_history", "_to_days", "_to_placements")
 
 
 @dataclass(frozen=True)
@@ -63,8 +64,8 @@ class Tables:
         """A table; one that is not there is made with this key's columns. None when there is no key to make it with. Raises UnusableError."""
         found = self._known.get(name) or self.look_up(name)
         if found is None and key is not None:
-            if name in _TAKEN:
-                raise UnusableError(f"the mirror keeps its own table under the name {name}")
+            if _is_taken(name):
+                raise UnusableError(f"the mirror keeps tables of its own under such names as {name}")
             for statement in mirror_tables.create(name, tuple(map(_checked, key)), {c: infer([v]) or "String" for c, v in key.items()}):
                 self._client.command(statement)
             found = self.look_up(name)
@@ -75,11 +76,13 @@ class Tables:
         return self._known.get(name)
 
     def look_up(self, name: str) -> MirrorTable | None:
-        """A table as it is in ClickHouse now; None when it is not there."""
-        if name in _TAKEN:
+        """A table as it is in ClickHouse now; None when it is not there, or what fills its history is not: that is made last."""
+        if _is_taken(name):
             return None
         rows = self._client.query(
-            "select name, type, is_in_sorting_key from system.columns where database = 'mirror' and table = {name:String} order by position",
+            """select name, type, is_in_sorting_key from system.columns where database = 'mirror' and table = {name:String}
+                   and (select count() from system.tables where database = 'mirror' and name = concat({name:String}, '_to_history')) > 0
+               order by position""",
             parameters={"name": name},
         ).result_rows
         self._known.pop(name, None)
@@ -116,11 +119,31 @@ class Tables:
         return int(found[0][0] or 0) <= 1 << 53
 
     def _alter(self, table: MirrorTable, changes: list[str]) -> MirrorTable:
-        for name in (table.history, table.quoted):
-            self._client.command(f"alter table {name} {', '.join(changes)}")
+        """Change the history; then the table, until both are alike: another mirror may have done otherwise meanwhile."""
+        self._client.command(f"alter table {table.history} {', '.join(changes)}")
+        while differing := self._differing(table.name):
+            follow = ", ".join(
+                f"{'add column if not exists' if is_new else 'modify column'} {quoted(column)} {type_}"
+                for column, type_, is_new in differing
+            )
+            self._client.command(f"alter table {table.quoted} {follow}")
         altered = self.look_up(table.name)
         assert altered, table.name
         return altered
+
+    def _differing(self, name: str) -> list[tuple[str, str, bool]]:
+        """The columns that a history has otherwise than its table, with their types there, and whether the table has none of the name."""
+        rows = self._client.query(
+            """select name, anyIf(type, table != {name:String}), count() = 1 from system.columns
+               where database = 'mirror' and table in ({name:String}, concat({name:String}, '_history'))
+               group by name having uniqExact(type) > 1 or count() = 1 and any(table) != {name:String}""",
+            parameters={"name": name},
+        ).result_rows
+        return [(column, type_, bool(is_new)) for column, type_, is_new in rows]
+
+
+def _is_taken(name: str) -> bool:
+    return name in _TAKEN or name.endswith(_ENDINGS)
 
 
 def _checked(column: str) -> str:

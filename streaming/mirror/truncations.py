@@ -43,8 +43,17 @@ class Truncations:
         noted = client.query("select table_name, lsn, txid, committed, snapshot from mirror._truncations final").result_rows
         for name, *floor in noted:
             if self._is_higher(name, Floor(*floor)):
-                self._do(client, tables, name, Floor(*floor))
+                before = self._floors.get(name)
+                # first, so that older rows that are inserted meanwhile are looked at as well
                 self._floors[name] = Floor(*floor)
+                try:
+                    self._do(client, tables, name, Floor(*floor))
+                except BaseException:
+                    if before:
+                        self._floors[name] = before
+                    else:
+                        del self._floors[name]
+                    raise
 
     def after(self, client: Client, tables: Tables, name: str, changes: Iterable[Change | Truncation]) -> None:
         """What is left to do after these changes were brought in: to note a truncation, and to do it again over older rows."""

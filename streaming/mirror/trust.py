@@ -15,7 +15,7 @@ from contextlib import suppress
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from streaming.mirror.batch import Batch
-from streaming.mirror.gaps import GapReader, Partition, placed
+from streaming.mirror.gaps import Gap, GapReader, Partition, placed
 from streaming.mirror.writer import FIRST_PAUSE, PASSING
 from streaming.progress import Offsets, Positions
 
@@ -58,33 +58,48 @@ class Trust:
         """These partitions are another mirror's."""
         for partition in partitions:
             self._moved.pop(partition, None)
+            self._suspected.pop(partition, None)
 
     @property
     def is_look_due(self) -> bool:
         """Whether the partitions are to be looked at once more."""
         return time.monotonic() - self._looked > LOOK
 
-    def look_at_partitions(self, owned: Collection[Partition], expected: Mapping[Partition, int]) -> None:
+    def look_at_partitions(self, owned: Collection[Partition], expected: Mapping[Partition, int]) -> list[Gap]:
         """See, if that is due, whether a partition has records and brings none; ``expected`` tells where those that were read go on.
 
-        To be called while no record is on its way through the mirror.
+        Returns the gaps behind which there is no record that would tell of them: all that was still to be read has expired. To be called
+        while no record is on its way through the mirror.
         """
         if not self.is_look_due:
-            return
+            return []
         now = self._looked = time.monotonic()
+        expired = []
         quiet = sorted((self._moved.get(place, 0.0), place) for place in owned)
         for place in [place for moved, place in quiet[:AT_A_LOOK] if now - moved > STANDSTILL]:
-            offset = expected.get(place)
-            with suppress(KafkaException):
-                _, end = self._client.get_watermark_offsets(TopicPartition(*place), timeout=REQUEST)
-                if offset is None or end <= offset:
-                    self._moved[place] = now
-                elif self._suspected.get(place) == offset:
-                    # twice: what has just come may be on its way
+            with suppress(*PASSING):
+                first, end = self._client.get_watermark_offsets(TopicPartition(*place), timeout=REQUEST)
+                offset = expected.get(place)
+                if offset is None:
+                    offset = self._committed(place)
+                if offset < end and first == end:
+                    expired.append(Gap(place, offset, end))
+                elif offset < end and self._suspected.get(place) != offset:
+                    # looked at once more: what has just come may be on its way
+                    self._suspected[place] = offset
+                    continue
+                elif offset < end and self._gaps.left_out([Gap(place, offset, end)], REQUEST):
                     self.lost = f"{place[0]}/{place[1]} stands still at offset {offset}"
                     break
-                else:
-                    self._suspected[place] = offset
+                self._moved[place] = now
+        return expired
+
+    def _committed(self, place: Partition) -> int:
+        """The group's offset, 0 when it has none. Raises KafkaException when the broker does not tell."""
+        (found,) = self._client.committed([TopicPartition(*place)], timeout=REQUEST)
+        if found.error:
+            raise KafkaException(found.error)
+        return max(found.offset, 0)
 
     def look_at_group(self, offsets: Offsets, owned: Collection[Partition], subscribed: Sequence[str]) -> None:
         """See whether a mirror without a partition is left out: nobody brings in what there is.
