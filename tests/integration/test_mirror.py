@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,10 +13,14 @@ from typing import Any
 
 import orjson
 import pytest
+from confluent_kafka import TopicPartition
 
+from rainbow.olap import mirror_tables
 from rainbow.olap.client import connect
 from rainbow.settings import Settings
 from streaming import topics
+from streaming.clients import administrator
+from streaming.mirror import trust
 from streaming.mirror.consumer import Mirror
 from tests.integration.change_events import Event, as_json, event, forget_topics, row, send, tombstone, truncation
 from tests.integration.mirror_story import letters, wait_until_read
@@ -336,6 +341,76 @@ def test_an_event_without_a_key_and_names_of_the_mirror_s_own_are_dead_letters(c
     assert reasons[0].startswith("column _lsn: ")
     assert reasons[1].startswith("it has no key")
     assert "_snapshots" in reasons[2]
+
+
+def test_tables_of_a_name_that_the_mirror_uses_itself_are_left_out_and_stop_nothing(clickhouse: Any, mirrored: Mirrored) -> None:
+    mirrored(event("brands", "c", 100, after=row("brands", 1)))
+    mirrored(
+        *truncation("brands_history", 200, snapshot="first"),
+        event("brands_history", "r", 200, after={"id": 7}, snapshot="last"),
+        event("takings_to_history", "c", 201, after={"id": 7}),
+        event("brands", "c", 202, after=row("brands", 2)),
+    )
+    assert rows(clickhouse, "brands", "id") == [(1,), (2,)]
+    assert clickhouse.query("select count() from mirror.brands_history").first_row == (2,)
+    assert all("the mirror keeps tables of its own under such names" in letter["reason"] for letter in letters())
+    assert {letter["table"] for letter in letters()} == {"brands_history", "takings_to_history"}
+
+
+@pytest.mark.parametrize("statements", [1, 2])
+def test_a_table_that_was_half_made_when_a_mirror_was_killed_is_made_whole(clickhouse: Any, mirrored: Mirrored, statements: int) -> None:
+    clickhouse.command("create database if not exists mirror")
+    for statement in mirror_tables.create("takings", ["shop"], {"shop": "String"})[:statements]:
+        clickhouse.command(statement)
+    mirrored(*truncation("takings", 90))
+    mirrored(event("takings", "c", 100, after={"shop": "north", "sum": 7}, key={"shop": "north"}))
+    assert rows(clickhouse, "takings", "shop, sum") == [("north", 7)]
+    mirrored(*truncation("takings", 110))
+    assert rows(clickhouse, "takings", "shop") == []
+    assert letters() == []
+
+
+def test_a_column_that_another_mirror_has_just_added_to_the_history_is_added_as_it_is_there(clickhouse: Any, mirrored: Mirrored) -> None:
+    mirrored(event("brands", "c", 100, after=row("brands", 1)))
+    clickhouse.command("alter table mirror.brands_history add column share Nullable(Int64), add column note Nullable(String)")
+    mirrored(
+        event("brands", "c", 101, after=row("brands", 2, share=2.5, note=7)), event("brands", "c", 102, after=row("brands", 3, share=4))
+    )
+    wanted = [(1, None, None), (2, 2.5, "7"), (3, 4.0, None)]
+    assert rows(clickhouse, "brands", "id, share, note") == wanted
+    assert clickhouse.query("select id, share, note from mirror.brands_history final order by id").result_rows == wanted
+    assert letters() == []
+
+
+def test_a_snapshot_of_which_records_expired_unread_is_not_taken_for_complete(
+    clickhouse: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(trust, "LOOK", 0.2)
+    monkeypatch.setattr(trust, "STANDSTILL", 3.0)
+    send(
+        [
+            *truncation("brands", 500, snapshot="first"),
+            *(event("brands", "r", 500, after=row("brands", n), snapshot="true", partition=n % 2) for n in range(10)),
+            event("brands", "r", 500, after=row("brands", 10), snapshot="last", partition=0),
+        ]
+    )
+    here = topics.topic_of("brands"), 1
+    admin = administrator()
+    for done in admin.delete_records([TopicPartition(*here, 6)]).values():
+        done.result(20)
+    noted = "select count(), countIf(completed_at is not null), countIf(txid = 0) from mirror._snapshots final"
+    said = "6 records were gone from the broker before the mirror read them (rainbow.public.brands/1 offsets 0 to 5)"
+    with caplog.at_level(logging.ERROR, "rainbow.mirror"), mirroring():
+        # the mirror could take it for complete now
+        wait_for(lambda: bool(clickhouse.command("exists table mirror._snapshots")))
+        wait_for(lambda: rows(clickhouse, "brands", "id") == [(n,) for n in range(0, 11, 2)])
+        wait_for(lambda: said in caplog.text)
+        wait_for(lambda: clickhouse.query(noted).first_row == (1, 0, 1))
+        send([event("brands", "c", 600, after=row("brands", 77), partition=1)])
+        wait_until_read()
+        wait_for(lambda: (77,) in rows(clickhouse, "brands", "id"))
+    assert clickhouse.query(noted).first_row == (1, 0, 1)
+    assert caplog.text.count("records were gone") == 1
 
 
 def test_a_snapshot_is_noted_and_complete_once_all_of_it_is_here(clickhouse: Any, mirrored: Mirrored) -> None:

@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import psutil
 import pytest
@@ -244,6 +245,41 @@ class Losing(mirroring.Mirror):
             self._consumer.pause(self._consumer.assignment()[:3])
         elif loses == "group":
             self._consumer.unsubscribe()
+
+
+class Deaf(mirroring.Mirror):
+    """A mirror whose first client brings nothing of what it was assigned."""
+
+    is_deaf = True
+
+    def _on_assign(self, member: Any, partitions: list[TopicPartition]) -> None:
+        super()._on_assign(member, partitions)
+        if self.is_deaf:
+            self._consumer.incremental_assign(partitions)
+            self._consumer.pause(partitions)
+
+    def _resume(self) -> None:
+        if not self.is_deaf:
+            super()._resume()
+
+    def _exchange(self) -> None:
+        self.is_deaf = self.is_deaf and not self._trust.lost
+        super()._exchange()
+
+
+def test_a_client_that_brings_nothing_from_the_first_is_exchanged(settled: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trust, "LOOK", 0.2)
+    monkeypatch.setattr(trust, "STANDSTILL", 1.0)
+    story, mirror = Story(9), Deaf()
+    send(story.go_on(EVENTS))
+    thread = threading.Thread(target=mirror.run)
+    thread.start()
+    try:
+        check(story)
+        assert not mirror.is_deaf
+    finally:
+        mirror.stop()
+        thread.join(30)
 
 
 @pytest.mark.parametrize("what", ["partitions", "group"])

@@ -114,7 +114,7 @@ def test_while_the_broker_does_not_tell_what_is_in_a_gap_nothing_behind_it_is_br
 
 def test_offsets_of_transactions_are_not_taken_for_records(settled: Settings, caplog: pytest.LogCaptureFixture) -> None:
     send([event("brands", "c", 100, after=row("brands", 1))])
-    writer = producer(lambda error, _message: pytest.fail(str(error)), **{"transactional.id": "tests"})
+    writer = producer(lambda error, _message: pytest.fail(str(error)), None, **{"transactional.id": "tests"})
     writer.init_transactions(20)
     mirror = mirroring.Mirror()
     with caplog.at_level(logging.WARNING, "rainbow.mirror"), running(mirror):
@@ -130,6 +130,27 @@ def test_offsets_of_transactions_are_not_taken_for_records(settled: Settings, ca
     with connect() as client:
         found = [key for (key,) in client.query("select id from mirror.brands final order by id").result_rows]
     assert found == [n for n in [1, *range(2, 14), *range(200, 220)] if n % 3 or n >= 200]
+
+
+def test_a_partition_that_ends_with_a_transaction_s_mark_does_not_stand_still(
+    settled: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(trust, "LOOK", 0.2)
+    monkeypatch.setattr(trust, "STANDSTILL", 1.0)
+    writer = producer(lambda error, _message: pytest.fail(str(error)), None, **{"transactional.id": "tests"})
+    topics.create([TOPIC], administrator())
+    writer.init_transactions(20)
+    with caplog.at_level(logging.WARNING, "rainbow.mirror"), running(mirroring.Mirror()), connect() as client:
+        writer.begin_transaction()
+        topic, key, value, _ = event("brands", "c", 100, after=row("brands", 1))
+        writer.produce(topic, key=key, value=value)
+        writer.commit_transaction(20)
+        deadline = time.monotonic() + 30
+        while not client.command("exists table mirror.brands") or not client.command("select count() from mirror.brands"):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        time.sleep(4)
+    assert JOINING not in caplog.text
 
 
 @pytest.fixture

@@ -11,8 +11,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from streaming.mirror.applying import prepare
 from streaming.mirror.columns import FAULTS, convert, faults, infer, widened
 from streaming.mirror.envelopes import Change, Truncation, UnusableError, read, read_whole
+from streaming.mirror.tables import MirrorTable
 
 anything = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=3),
@@ -143,3 +145,7 @@ def test_a_widened_type_holds_what_the_column_did_not(values: list[Any], base: s
 )
 def test_arrow_is_not_let_to_guess(value: Any, base: str) -> None:
     assert faults([None, value, None], base).keys() == {1}
+
+
+def test_of_a_topic_whose_messages_were_given_up_nothing_is_made_ready() -> None:
+    assert prepare(MirrorTable("brands", ("id",), {"id": "Int64", "name": "String"}), []) is None
