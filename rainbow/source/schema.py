@@ -1,8 +1,8 @@
 """The schema of the shop's database, derived from ``tables.TABLES``: tables, keys, checks, indexes, and the record of deletes.
 
-A row's ``updated_at`` is the writer's business, so no trigger touches it. A delete leaves no row to read, so a trigger notes it in
-``deletions``, at the transaction's time or at the clock that the session has set (``set_clock``), which is how a replay deletes in
-the past. Nothing here writes rows; see ``rainbow.datasets``.
+A row's ``updated_at`` is the writer's business, so no trigger touches it. A delete leaves no row to read, and neither does a TRUNCATE or
+a row's change to another id; so triggers note the ids that are gone in ``deletions``, at the transaction's time or at the clock that the
+session has set (``set_clock``), which is how a replay deletes in the past. Nothing here writes rows; see ``rainbow.datasets``.
 """
 
 from __future__ import annotations
@@ -19,6 +19,9 @@ from rainbow.source.tables import BY_NAME, TABLES, Column, Table
 Connection = psycopg.Connection[Any]
 
 CLOCK = "rainbow.clock"
+
+# a setting under which a TRUNCATE notes nothing
+_UNRECORDED = "rainbow.unrecorded"
 
 # Foreign keys that are looked up from their parent's side: an order's lines, a customer's orders, a product's stock, and the lines
 # that keep a product from being deleted. The other parents are few, and an index would cost each write and save nothing. Orders are
@@ -91,7 +94,10 @@ def empty_schema(connection: Connection) -> None:
     The tables stay, so what publishes them stays right. Rows of other tables that reference them go with them.
     """
     connection.execute("set local client_min_messages = warning")
+    # the record of deletes is emptied as well
+    connection.execute("select set_config(%s, 'on', true)", [_UNRECORDED])
     connection.execute(f"truncate {', '.join(t.name for t in TABLES)}, deletions, idempotency_keys restart identity cascade")
+    connection.execute("select set_config(%s, '', true)", [_UNRECORDED])
 
 
 def first_filled(connection: Connection) -> str | None:
@@ -207,7 +213,12 @@ def _indexes() -> Iterator[tuple[str, str, str]]:
 def _settings_of(table: Table) -> Iterator[str]:
     # The images before a change carry the whole row, which tells the mirror the day that a line leaves.
     yield f"alter table {table.name} replica identity full"
-    yield f"create or replace trigger record_deletion after delete on {table.name} for each row execute function record_deletion()"
+    for name, event in {
+        "record_deletion": f"after delete on {table.name} for each row",
+        "record_other_id": f"after update of {table.key} on {table.name} for each row when (old.{table.key} <> new.{table.key})",
+        "record_truncation": f"before truncate on {table.name} for each statement",
+    }.items():
+        yield f"create or replace trigger {name} {event} execute function record_deletion()"
     if table.description:
         yield f"comment on table {table.name} is {_quoted(table.description)}"
     for column in table.columns:
@@ -221,9 +232,15 @@ def _quoted(text: str) -> str:
 
 _RECORD_DELETION = f"""
 create or replace function record_deletion() returns trigger language plpgsql as $$
+declare
+    moment timestamptz := coalesce(nullif(current_setting('{CLOCK}', true), '')::timestamptz, transaction_timestamp());
 begin
-    insert into deletions (table_name, row_id, deleted_at)
-    values (tg_table_name, old.id, coalesce(nullif(current_setting('{CLOCK}', true), '')::timestamptz, transaction_timestamp()));
+    if tg_op <> 'TRUNCATE' then
+        insert into deletions (table_name, row_id, deleted_at) values (tg_table_name, old.id, moment);
+    elsif coalesce(current_setting('{_UNRECORDED}', true), '') = '' then
+        execute format('insert into deletions (table_name, row_id, deleted_at) select $1, id, $2 from %I.%I', tg_table_schema, tg_table_name)
+        using tg_table_name, moment;
+    end if;
     return null;
 end
 $$

@@ -26,6 +26,7 @@ from rainbow.lake.files import Lake
 from rainbow.partitions.dates import today
 from rainbow.settings import settings
 from rainbow.source.connection import connect
+from rainbow.source.schema import set_clock
 from rainbow.source.tables import BY_NAME, TABLES
 from tests.integration.small_shop import (
     BEFORE,
@@ -215,6 +216,21 @@ def test_the_first_partition_alone_takes_the_older_rows_of_the_dimensions(small_
     assert seen(lake, "orders", "id") == [(2,)]
     assert not extract(days(DAY_4)).baseline
     assert len(in_lake(lake, "products")) == 1
+
+
+def test_rows_that_a_truncate_or_another_id_took_leave_the_lake(small_shop: Connection, lake: Lake) -> None:
+    open_shop(small_shop)
+    for number in (1, 2):
+        sell(small_shop, number, at(DAY_1))
+    extract(days(DAY_1))
+    with small_shop.transaction():
+        set_clock(small_shop, at(DAY_2))
+        small_shop.execute("update orderdetails set id = 99, updated_at = %s where id = 1", [at(DAY_2)])
+        small_shop.execute("truncate inventories")
+    extract(days(DAY_2))
+    found = [(r["id"], r["_deleted"]) for r in in_lake(lake, "orderdetails", DAY_2)]
+    assert sorted(found) == [(1, True), (99, False)]
+    assert [(r["id"], r["_deleted"]) for r in in_lake(lake, "inventories", DAY_2)] == [(1, True)]
 
 
 def test_a_source_that_records_no_deletes_has_its_keys_compared(small_shop: Connection, lake: Lake) -> None:

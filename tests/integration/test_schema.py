@@ -144,6 +144,22 @@ def test_every_table_notes_its_deletes(filled: Connection) -> None:
     assert noted == {table.name for table in TABLES}
 
 
+def test_a_truncate_notes_every_row(filled: Connection) -> None:
+    insert(filled, "orderdetails", id=7)
+    (now,) = filled.execute("select transaction_timestamp()").fetchone() or (None,)
+    filled.execute("truncate orderdetails")
+    assert filled.execute("select * from deletions order by row_id").fetchall() == [("orderdetails", 1, now), ("orderdetails", 7, now)]
+    filled.execute("truncate orders cascade")
+    assert filled.execute("select table_name, row_id from deletions where table_name <> 'orderdetails'").fetchall() == [("orders", 1)]
+
+
+def test_a_row_that_gets_another_id_is_noted_under_the_one_it_had(filled: Connection) -> None:
+    filled.execute("update orderdetails set id = 1, quantity = 7")
+    assert filled.execute("select * from deletions").fetchall() == []
+    filled.execute("update orderdetails set id = 99")
+    assert filled.execute("select table_name, row_id from deletions").fetchall() == [("orderdetails", 1)]
+
+
 def test_an_update_leaves_updated_at_to_the_writer(filled: Connection) -> None:
     filled.execute("update brands set name = 'other'")
     assert filled.execute("select updated_at from brands").fetchone() == (AT,)
