@@ -101,7 +101,8 @@ def scope(view: str, partition_date: date | str | None) -> Scope:
     asked = _day(partition_date)
     mark = _watermark(view)
     if mark:
-        day = asked or mark["watermark_date"]
+        # no day is complete when only today's was run
+        day = asked or mark["watermark_date"] or mark["first_partition"]
         # the client gives UTC columns as naive datetimes
         published = mark["published_at"].replace(tzinfo=UTC)
         return Scope(view, day, mark["first_partition"], mark["watermark_date"], published, settings().currency)

@@ -8,7 +8,7 @@ so it changes at the same instant. The unified views (`rainbow.olap.serving`) ar
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, date, datetime, timedelta
@@ -24,7 +24,7 @@ from rainbow.olap.published import DIMENSIONS, VIEWS
 from rainbow.olap.serving import serve
 from rainbow.partitions.dates import start_of_next
 from rainbow.source import reader
-from rainbow.warehouse import dbt, project
+from rainbow.warehouse import dbt, project, rebuild
 from rainbow.warehouse.client import connect as connect_bigquery
 from rainbow.warehouse.sql import rows
 from rainbow.warehouse.transform import pending
@@ -86,9 +86,10 @@ def publish(
     for database in {"batch", "mirror", "serving"} - databases:
         clickhouse.command(f"create database if not exists {database}")
     models = {s.name: s for s in project.statements() or ()}
-    watermark = watermark_of(warehouse)
+    manifests = _manifests(warehouse)
     if not models or any(pending(warehouse)):
         raise DataError("what is loaded has not been transformed yet: run the transform step, then publish")
+    watermark = watermark_of(manifests, rebuild.finished(warehouse))
     there = watermarks(clickhouse)
     laid = [lay(models[name]) for name in (*DIMENSIONS, *VIEWS)]
     stale = [t for t in laid if there.get(t.model.name, {}).get("data_version") != watermark.data_version]
@@ -117,17 +118,22 @@ def publish(
     return Published(watermark, counts, {**wanted, **of_clickhouse(clickhouse, rest)})
 
 
-def watermark_of(client: bigquery.Client) -> Watermark:
-    """The watermark of what the warehouse holds. Raises DataError when nothing was loaded yet."""
-    manifests = rows(
+def _manifests(client: bigquery.Client) -> list[bigquery.Row]:
+    """The extracts that are loaded, in order. Raises DataError when there are none."""
+    found = rows(
         client,
         "select manifest, first_date, last_date, is_partial, snapshot, snapshot_xmin, lsn from raw.lake_manifests order by lsn, taken_at",
     )
-    if not manifests:
+    if not found:
         raise DataError("nothing is loaded yet, so there is nothing to publish: run a partition with `rainbow run D`")
+    return found
+
+
+def watermark_of(manifests: Sequence[bigquery.Row], rebuilt: Sequence[str]) -> Watermark:
+    """The watermark of what was made of these extracts; ``rebuilt`` are the models that were made anew since, and when."""
     first, last = unbroken([(m.first_date, m.last_date - timedelta(days=1) if m.is_partial else m.last_date) for m in manifests])
     newest = manifests[-1]
-    version = hashlib.sha256("\n".join([dbt.version(), *(m.manifest for m in manifests)]).encode()).hexdigest()[:16]
+    version = hashlib.sha256("\n".join([dbt.version(), *(m.manifest for m in manifests), *rebuilt]).encode()).hexdigest()[:16]
     return Watermark(first, last, newest.snapshot, newest.snapshot_xmin, newest.lsn, version, datetime.now(UTC))
 
 

@@ -46,6 +46,16 @@ def unfinished(client: bigquery.Client) -> dict[str, date]:
     return {row.model: row.from_date for row in found}
 
 
+def finished(client: bigquery.Client) -> list[str]:
+    """Each request that a transform has finished, in words that tell it from the others; a transform must have run."""
+    found = rows(
+        client,
+        """select table_name, partition_date, lsn from staging.transformed_files
+           where starts_with(table_name, '(rebuild) ') order by table_name, partition_date, lsn""",
+    )
+    return [f"{row.table_name} {row.partition_date} {row.lsn}" for row in found]
+
+
 def clear(client: bigquery.Client, statements: Sequence[project.Statement]) -> None:
     """Make tables of models that are to be made anew fit for MERGE: without rows whose key is another row's too, or lacking.
 

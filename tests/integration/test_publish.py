@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
 import pytest
 
 from rainbow import batch
+from rainbow.charts import serving as charts
 from rainbow.errors import CheckError, DataError
 from rainbow.lake.extract import extract
 from rainbow.lake.files import Lake
@@ -18,6 +19,7 @@ from rainbow.olap import publish as publishing
 from rainbow.olap.client import connect as connect_clickhouse
 from rainbow.olap.publish import DIMENSIONS, VIEWS, publish
 from rainbow.partitions.dates import PartitionRange, today
+from rainbow.warehouse import rebuild
 from rainbow.warehouse.load import load
 from rainbow.warehouse.sql import rows
 from rainbow.warehouse.transform import run_tests, transform
@@ -84,6 +86,27 @@ def test_what_has_not_changed_is_not_swapped(published: Any) -> None:
     before = made_at(published)
     assert publish().rows == {}
     assert made_at(published) == before
+
+
+def test_what_a_rebuild_has_put_right_is_published(published: Any, small_shop: Connection, warehouse: Any) -> None:
+    rows(warehouse, "update warehouse.top_sellers set sales_quantity = 77 where true")
+    sell(small_shop, 3, at(DAY_2), lines=[3])
+    until_published(days(DAY_2))
+    sold = "select distinct sales_quantity from batch.top_sellers where sales_date = %(day)s"
+    assert published.query(sold, {"day": DAY_1}).result_rows == [(77,)]
+    rebuild.request(warehouse, ["top_sellers"])
+    transform()
+    assert publish().rows.keys() == set(TABLES)
+    assert published.query(sold, {"day": DAY_1}).result_rows == [(4,)]
+    assert in_clickhouse(published, "top_sellers") == in_bigquery(warehouse, "top_sellers")
+    assert publish().rows == {}
+
+
+def test_charts_have_a_day_when_todays_alone_was_run(small_shop: Connection, clickhouse: Any) -> None:
+    open_shop(small_shop)
+    sell(small_shop, 1, datetime.now(UTC))
+    assert until_published(days(today())).watermark.watermark_date is None
+    assert charts.scope("total_sales", None).partition_date == today()
 
 
 def test_a_change_reaches_every_view_that_it_is_in(published: Any, small_shop: Connection, warehouse: Any) -> None:
