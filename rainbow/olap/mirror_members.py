@@ -1,8 +1,8 @@
 """What the unified views ask of members at each read (products, customers, sellers, categories, payments): which of them are not simply as
 they always were. Nearly all are, so these tables are small where the members are many.
 
-``mirror._renamed`` has the members that had several names, with the name that they have now and when that was noted; so it has those whose
-name is not the published one. ``mirror._appeared`` has those that came after the mirror began, with their first transaction. For products
+``mirror._renamed`` has the members that had several names, and sellers and categories that came after the mirror began, with the name that
+they have now and when that was noted; so it has those whose name is not the published one. ``mirror._appeared`` has those that came after the mirror began, with their first transaction. For products
 that moved see `mirror_placements`. `note` is called after rows were inserted. All of it may be done again at any time; a member too many is
 right as well: it is looked up, or its days come from the mirror.
 """
@@ -24,6 +24,9 @@ TABLES = ("products", "customers", "sellers", "categories", "payments")
 KEPT = ("_renamed", "_appeared")
 # the one whose comment says that all are filled
 MARKED = "_appeared"
+
+# members of which the batch may have rows before it knows their name
+_UNKNOWN_BY_NAME = ("sellers", "categories")
 
 _NOTED = "noted_at DateTime64(6, 'UTC') default now64(6)"
 _STATEMENTS = (
@@ -72,7 +75,7 @@ def _note(clickhouse: Client, table: str, keys: Keys | None) -> None:
             id,
             argMin(_txid, _lsn) as txid,
             argMin(_snapshot, _lsn) = 0 and id not in (select id from mirror._appeared where table = '{table}') as is_new,
-            uniqExactIf(tuple(name), not _deleted) > 1 and (id, newest_name) not in (
+            (uniqExactIf(tuple(name), not _deleted) > 1 or is_new and {table in _UNKNOWN_BY_NAME}) and (id, newest_name) not in (
                 select id, name from mirror._renamed final where table = '{table}'
             ) as is_renamed,
             {moved} as is_moved,

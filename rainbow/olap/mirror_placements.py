@@ -46,6 +46,10 @@ _MOVES = (
     "product_id Int64, moment DateTime64(6, 'UTC'), category_id Int64, seller_id Int64, position UInt64, is_live UInt8, "
     "from_at DateTime64(6, 'UTC'), until_at DateTime64(6, 'UTC')"
 )
+
+_PUBLISHED = """select distinct product_id, ifNull(category_id, -1) as category_id, ifNull(seller_id, -1) as seller_id
+from batch.dim_products where product_id >= 0"""
+
 _RESTATED = "select product_id, from_at, until_at from moves where is_live"
 
 
@@ -78,18 +82,17 @@ def take_published(clickhouse: Client, about_placements: str, about_products: st
     """Add what ``batch.dim_products`` says, unless that was done; the comments of the two tables tell."""
     version = hashlib.sha256(about_products.encode()).hexdigest()[:16]
     if about_placements != version:
-        clickhouse.command(
-            """insert into mirror._placements select distinct product_id, ifNull(category_id, -1) as category_id, ifNull(seller_id, -1) as seller_id
-            from batch.dim_products where product_id >= 0"""
-        )
+        # first: a product with several placements and no moves would be shown with any of them
         _move(clickhouse, None)
+        clickhouse.command(f"insert into mirror._placements {_PUBLISHED}")
         clickhouse.command(f"alter table mirror._placements modify comment '{version}'")
 
 
-def several(keys: Keys | None = None) -> str:
-    """The products, of all or of these, that had several placements."""
+def several(keys: Keys | None = None, *, published: bool = False) -> str:
+    """The products, of all or of these, that had several placements; ``published``: by what is published, too."""
+    placements = f"(select * from mirror._placements union all {_PUBLISHED})" if published else "mirror._placements"
     return (
-        f"select product_id from mirror._placements where {keys.among('product_id') if keys else 'true'} group by product_id "
+        f"select product_id from {placements} where {keys.among('product_id') if keys else 'true'} group by product_id "
         "having (min(category_id) != max(category_id) or min(seller_id) != max(seller_id))"
     )
 
@@ -131,7 +134,7 @@ def _fresh(clickhouse: Client, products: Keys | None) -> ExternalData | None:
     from clickhouse_connect.driver.external import ExternalData
 
     published = bool(clickhouse.command("exists table batch.dim_products"))
-    among = products.among if products else lambda column: f"{column} in ({several()})"
+    among = products.among if products else lambda column: f"{column} in ({several(published=published)})"
     rows = clickhouse.raw_query(_not_noted(among, published=published), fmt="Native", external_data=products.table if products else None)
     return ExternalData(file_name="moves", fmt="Native", structure=_MOVES, data=rows) if rows else None
 

@@ -117,6 +117,12 @@ def test_a_member_that_came_later_has_appeared_by_its_first_transaction(mirror: 
     assert noted(mirror)["appeared"] == {("products", 1, 700), ("payments", 4, 702)}
 
 
+def test_a_seller_or_category_that_is_new_has_its_name_on_days_that_the_batch_has_without_it(mirror: Any) -> None:
+    for table in mirror_members.TABLES:
+        arrive(mirror, version(table, 1, DAY_1, 700))
+    assert noted(mirror)["renamed"] == {("sellers", 1), ("categories", 1)}
+
+
 def test_what_was_published_may_show_another_category_or_name(mirror: Any) -> None:
     arrive(mirror, *(product(700 + key, key, _snapshot=1, category_id=5, seller_id=6) for key in (1, 2)))
     mirror.command(

@@ -70,18 +70,36 @@ class Kept:
 def serve(clickhouse: Client) -> dict[str, Form]:
     """Make the views that charts read, where they are not there in the form that fits; returns each view's form.
 
-    Called whenever something was published, and by the mirror; two at a time do no harm. A view is replaced in one step, so a
-    reader finds the old one or the new one. A view that could show nothing, for lack of a batch and of a complete mirror, is dropped.
+    Called whenever something was published, and by the mirror. A view is replaced in one step, so a reader finds the old one or the new
+    one. A view that could show nothing, for lack of a batch and of a complete mirror, is dropped. Two calls at a time do no harm: one that
+    changed something looks whether what it went by still stands, and whether what it made does.
     """
     there = look(clickhouse)
     if not there["serving"]:
         clickhouse.command("create database if not exists serving")
-    began = mirror_began(clickhouse, there)
-    forms = forms_of(there, began)
+    while True:
+        began = mirror_began(clickhouse, there)
+        forms = forms_of(there, began)
+        made = _make(clickhouse, there, began, forms)
+        if made.items() <= there["serving"].items() and not _superfluous(there, forms):
+            return {view: form for view, (form, _) in forms.items()}
+        for name in _superfluous(there, forms):
+            clickhouse.command(f"drop view if exists serving.{name} sync")
+        there = look(clickhouse)
+
+
+def _superfluous(there: There, forms: dict[str, tuple[Form, Mark | None]]) -> set[str]:
+    """Views that could show nothing."""
+    return set(VIEWS) & there["serving"].keys() - forms.keys()
+
+
+def _make(clickhouse: Client, there: There, began: Began | None, forms: dict[str, tuple[Form, Mark | None]]) -> dict[str, str]:
+    """Make what is not there as it should be; the comment of each view and table."""
+    made: dict[str, str] = {}
     kept = Kept()
     if began and has_dimensions(there["batch"]):
         mirror_placements.take_published(clickhouse, there["mirror"]["_placements"], there["batch"]["dim_products"])
-        kept = _keep_members(clickhouse, there, began, forms)
+        kept, made = _keep_members(clickhouse, there, began, forms)
     texts = _parts(forms, kept)
     by_day = settings_by_day(there)
     texts |= {view: statement(view, form, mark, departed=kept.departed, by_day=by_day) for view, (form, mark) in forms.items()}
@@ -89,12 +107,10 @@ def serve(clickhouse: Client) -> dict[str, Form]:
     texts |= {name: f"select * from batch.{name}" for name in DIMENSIONS if name in there["batch"]}
     texts["watermark"] = (FOLDER / "watermark.sql").read_text()
     for name, text in texts.items():
-        version = hashlib.sha256((text + there["batch columns"].get(name, "")).encode()).hexdigest()[:16]
+        version = made[name] = hashlib.sha256((text + there["batch columns"].get(name, "")).encode()).hexdigest()[:16]
         if there["serving"].get(name) != version:
             clickhouse.command(f"create or replace view serving.{name} as {text} comment '{version}'")
-    for name in set(VIEWS) & there["serving"].keys() - forms.keys():
-        clickhouse.command(f"drop view if exists serving.{name} sync")
-    return {view: form for view, (form, _) in forms.items()}
+    return made
 
 
 def statement(view: str, form: Form, mark: Mark | None = None, *, departed: frozenset[str] = frozenset(), by_day: str = "") -> str:
@@ -135,8 +151,11 @@ def _render(template: str, **values: Any) -> str:
     return environment.get_template(template).render(values, earliest=mirror_placements.EARLIEST, latest=mirror_placements.LATEST).strip()
 
 
-def _keep_members(clickhouse: Client, there: There, began: Began, forms: dict[str, tuple[Form, Mark | None]]) -> Kept:
-    """What a publish, or a new snapshot of the mirror, says of members for good, as tables, so that no read has to work it out."""
+def _keep_members(
+    clickhouse: Client, there: There, began: Began, forms: dict[str, tuple[Form, Mark | None]]
+) -> tuple[Kept, dict[str, str]]:
+    """What a publish, or a new snapshot of the mirror, says of members for good, as tables, so that no read has to work it out; and the
+    tables' comments."""
     of_dimensions = "".join(there["batch"][dimension] for dimension in DIMENSIONS)
     tables = {"_departed": ("(table, id)", _render("departed.sql.jinja", members=_DIMENSIONS), of_dimensions)}
     for view, (form, mark) in forms.items():
@@ -153,8 +172,9 @@ def _keep_members(clickhouse: Client, there: There, began: Began, forms: dict[st
                 versions = mirror_placements.versions("{} in (select product_id from mirror._moves)".format, published=True)
                 restated = _render("restated.sql.jinja", mark=mark, versions=versions, agree=agree)
                 tables[f"_restated_{view}"] = "product_id", restated, of_both
+    made: dict[str, str] = {}
     for name, (order, text, about) in tables.items():
-        version = hashlib.sha256(f"{text} {about} {began}".encode()).hexdigest()[:16]
+        version = made[name] = hashlib.sha256(f"{text} {about} {began}".encode()).hexdigest()[:16]
         if there["serving"].get(name) != version:
             for table, id_, column in _NAMES.get(name.removeprefix("_unpublished_"), ()):
                 published = f"select {id_} as id, any({column}) as name from batch.{name.removeprefix('_unpublished_')} group by id"
@@ -162,4 +182,4 @@ def _keep_members(clickhouse: Client, there: There, began: Began, forms: dict[st
             clickhouse.command(f"create or replace table serving.{name} engine = MergeTree order by {order} comment '{version}' as {text}")
     filled = clickhouse.query(f"select name from system.tables where database = 'serving' and name in {tuple(tables)} and total_rows > 0")
     departed = clickhouse.query("select distinct table from serving._departed")
-    return Kept(*(frozenset(name for (name,) in found.result_rows) for found in (filled, departed)))
+    return Kept(*(frozenset(name for (name,) in found.result_rows) for found in (filled, departed))), made
