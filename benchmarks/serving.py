@@ -159,7 +159,8 @@ def fill_batch(client: Any, days: int) -> None:
     client.command(
         f"""create table batch.dim_products engine = MergeTree partition by toMonday(valid_to) order by (product_id, valid_from_at) as
         select id as product_id, name::Nullable(String) as name, category_id::Nullable(Int64) as category_id, ('categories ' || category_id)::Nullable(String) as category,
-               seller_id::Nullable(Int64) as seller_id, updated_at + toIntervalDay(n) as valid_from_at, valid_from_at + toIntervalDay(1) as valid_to_at,
+               seller_id::Nullable(Int64) as seller_id, brand_id, price, rating_average, review_count, n::Nullable(Int64) as sold_count,
+               updated_at + toIntervalDay(n) as valid_from_at, valid_from_at + toIntervalDay(1) as valid_to_at,
                toDate32(valid_to_at) as valid_to
         from mirror.products cross join (select arrayJoin(range({days})) as n) as versions
         where _snapshot = 1 and (n = 0 or cityHash64(id, n) % 100 < 70)"""

@@ -41,6 +41,9 @@ _STATEMENTS = (
     "engine = MergeTree order by noted_at",
 )
 
+# the columns of a published product that come from its own row
+_OWN = ("name", "price", "rating_average", "review_count", "sold_count", "category_id", "brand_id", "seller_id")
+
 # what is worked out of moves that are not noted yet, and what of it is said anew of the past
 _MOVES = (
     "product_id Int64, moment DateTime64(6, 'UTC'), category_id Int64, seller_id Int64, position UInt64, is_live UInt8, "
@@ -100,7 +103,8 @@ def several(keys: Keys | None = None, *, published: bool = False) -> str:
 def versions(among: Callable[[str], str], *, published: bool) -> str:
     """Every version of some products that the mirror or, if there is any, what was published knows; ``among`` says which, of a column.
 
-    Of those of one moment the last position counts. The mirror knows the newest of any moment of which it knows one.
+    Of those of one moment the last position counts. The mirror knows the newest of any moment of which it knows one. Of what was published
+    a row that follows another one and differs from it by no column of the product's own is left out: its category or brand was renamed.
     """
     columns = "ifNull(category_id, -1) as category_id, ifNull(seller_id, -1) as seller_id, (category_id, seller_id) as placement"
     mirrored = f"""select id as product_id, updated_at as moment, {columns}, bitOr(_lsn, bitShiftLeft(1::UInt64, 63)) as position, _txid, _snapshot, 1 as is_mirrored
@@ -111,8 +115,15 @@ def versions(among: Callable[[str], str], *, published: bool) -> str:
     return f"""{mirrored}
                 union all
                 select product_id, valid_from_at as moment, {columns}, toUInt64(toUnixTimestamp64Micro(valid_to_at)) as position, 0 as _txid, 1 as _snapshot, 0 as is_mirrored
-                from batch.dim_products
-                where {among("product_id")}"""
+                from (
+                    select
+                        product_id, valid_from_at, valid_to_at, category_id, seller_id, toString(({", ".join(_OWN)})) as own,
+                        lagInFrame(own) over preceding as own_before, lagInFrame(valid_to_at) over preceding as ended_before
+                    from batch.dim_products
+                    where {among("product_id")}
+                    window preceding as (partition by product_id order by valid_from_at rows between unbounded preceding and current row)
+                )
+                where valid_from_at != ended_before or own != own_before"""
 
 
 def _move(clickhouse: Client, moved: Keys | None) -> None:

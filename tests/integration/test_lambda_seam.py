@@ -12,7 +12,7 @@ import pytest
 from rainbow.olap.client import connect as connect_clickhouse
 from rainbow.olap.serving import serve
 from tests.integration.mirroring import Batch, Mirrored, Seam, shown, watch
-from tests.integration.small_shop import DAY_1, DAY_2, DAY_3, at, delete, open_shop, put, sell
+from tests.integration.small_shop import DAY_1, DAY_2, DAY_3, DAY_4, at, delete, open_shop, put, sell
 
 Connection = psycopg.Connection[Any]
 
@@ -194,6 +194,28 @@ def test_a_version_overwritten_before_the_extract_is_known_to_the_mirror_alone(s
     seam.right()
     assert seam.from_batch("top_sellers") == {DAY_2}
     assert seam.from_batch() == {DAY_1, DAY_2}
+
+
+def test_a_category_that_is_renamed_is_no_version_of_its_products(seam: Seam) -> None:
+    seam.mirror.begin()
+    put(seam.shop, "products", 1, at(DAY_1, 10), category_id=2)
+    put(seam.shop, "categories", 1, at(DAY_1, 11), name="renamed")
+    sell(seam.shop, 10, at(DAY_1, 12))
+    put(seam.shop, "products", 1, at(DAY_1, 13), category_id=1)
+    seam.right()
+    seam.batch.extract(DAY_1, DAY_2).publish()
+    seam.right()
+
+
+def test_a_category_that_is_renamed_after_a_moment_that_a_product_is_said_to_have_moved_at(running: Seam) -> None:
+    put(running.shop, "categories", 1, at(DAY_3, 11), name="renamed")
+    running.batch.extract(DAY_3).publish()
+    put(running.shop, "products", 1, at(DAY_3, 10), category_id=2)
+    sell(running.shop, 10, at(DAY_3, 12))
+    sell(running.shop, 11, at(DAY_4, 12))
+    running.right()
+    running.batch.extract(DAY_3, DAY_4).publish()
+    running.right()
 
 
 def test_members_first_seen_after_midnight_are_known_to_the_mirror(seam: Seam) -> None:

@@ -127,7 +127,8 @@ def test_what_was_published_may_show_another_category_or_name(mirror: Any) -> No
     arrive(mirror, *(product(700 + key, key, _snapshot=1, category_id=5, seller_id=6) for key in (1, 2)))
     mirror.command(
         "create table batch.dim_products engine = Memory as select arrayJoin([1, 2]) as product_id, "
-        "if(product_id = 1, 5, 8)::Nullable(Int64) as category_id, 6::Nullable(Int64) as seller_id, "
+        "if(product_id = 1, 5, 8)::Nullable(Int64) as category_id, 6::Nullable(Int64) as seller_id, 'A'::Nullable(String) as name, "
+        "0 as price, 0 as rating_average, 0 as review_count, 0 as sold_count, 0 as brand_id, "
         "toDateTime64('2024-08-01', 6, 'UTC') as valid_from_at, toDateTime64('2100-01-01', 6, 'UTC') as valid_to_at"
     )
     mirror_placements.take_published(mirror, "", "published")
