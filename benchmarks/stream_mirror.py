@@ -120,7 +120,7 @@ def raw_inserting(told: list[Any]) -> dict[str, float]:
 
     client = connect(compress=False)
     mirror_tables.create_all(client, TABLES)
-    tables = Tables(client)
+    tables = Tables(client, client)
     ready = []
     for start in range(0, len(told), 10_000):
         batch = Batch()

@@ -59,7 +59,7 @@ def apply(
             rejected += _insert(client, tables, name, rows)
             rows = []
             if table := tables.of(name):
-                truncate(client, table, change)
+                truncate(tables.patient, table, change)
         else:
             rows.append(change)
     return rejected + _insert(client, tables, name, rows)

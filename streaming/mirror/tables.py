@@ -50,15 +50,18 @@ def quoted(name: str) -> str:
 
 
 class Tables:
-    """The tables of the database ``mirror``, by name; safe to share between threads that work on different tables."""
+    """The tables of the database ``mirror``, by name; safe to share between threads that work on different tables.
 
-    def __init__(self, client: Client) -> None:
-        self._client = client
+    ``patient`` is a client for what goes through a whole history, which may take minutes.
+    """
+
+    def __init__(self, client: Client, patient: Client) -> None:
+        self._client, self.patient = client, patient
         self._known: dict[str, MirrorTable] = {}
 
     def prepare(self) -> None:
         """Make the declared tables, where they are not there."""
-        mirror_tables.create_all(self._client, TABLES)
+        mirror_tables.create_all(self.patient, TABLES)
 
     def of(self, name: str, key: Row | None = None) -> MirrorTable | None:
         """A table; one that is not there is made with this key's columns. None when there is no key to make it with. Raises UnusableError."""

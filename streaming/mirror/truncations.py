@@ -47,7 +47,7 @@ class Truncations:
                 # first, so that older rows that are inserted meanwhile are looked at as well
                 self._floors[name] = Floor(*floor)
                 try:
-                    self._do(client, tables, name, Floor(*floor))
+                    self._do(tables, name, Floor(*floor))
                 except BaseException:
                     if before:
                         self._floors[name] = before
@@ -68,15 +68,15 @@ class Truncations:
                 lowest = change.lsn
         known = self._floors.get(name)
         if known and lowest is not None and lowest < known.lsn:
-            self._do(client, tables, name, known)
+            self._do(tables, name, known)
 
     def _is_higher(self, name: str, floor: Floor) -> bool:
         known = self._floors.get(name)
         return known is None or floor.lsn > known.lsn
 
-    def _do(self, client: Client, tables: Tables, name: str, floor: Floor) -> None:
+    def _do(self, tables: Tables, name: str, floor: Floor) -> None:
         if table := tables.of(name):
-            truncate(client, table, floor)
+            truncate(tables.patient, table, floor)
 
 
 def truncate(client: Client, table: MirrorTable, truncation: Truncation | Floor) -> None:

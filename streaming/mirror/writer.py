@@ -33,6 +33,8 @@ log = logging.getLogger("rainbow.mirror")
 AT_ONCE = 3
 # seconds between two tries while something does not answer
 FIRST_PAUSE, LAST_PAUSE = 0.1, 1.0
+# seconds for which ClickHouse may be silent: while it brings rows in, and while it goes through a whole history
+SHORT, LONG = 30, 900
 # seconds between looks at the views
 SERVE = 10.0
 
@@ -85,6 +87,7 @@ class Writer:
         if self._client and self._tables:
             self._tables.forget()
             self._client.close_connections()
+            self._tables.patient.close_connections()
 
     def keep_house(self, offsets: Offsets) -> None:
         """See whether a snapshot is complete, and every few seconds have the views follow what was published."""
@@ -159,8 +162,8 @@ class Writer:
         """The client and the tables, when ClickHouse answers."""
         with self._lock:
             if self._client is None or self._tables is None:
-                client = connect(compress=False, connect_timeout=3, send_receive_timeout=30)
-                tables = Tables(client)
+                client, patient = (connect(compress=False, connect_timeout=3, send_receive_timeout=seconds) for seconds in (SHORT, LONG))
+                tables = Tables(client, patient)
                 tables.prepare()
                 self._snapshots.load(client)
                 self._truncations.look_up(client, tables)
