@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 import orjson
-from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from streaming import clients
 from streaming.capture.outbox import Check
@@ -22,38 +22,33 @@ def newest_position(check: Check, seconds: float = 10) -> int:
 
     Raises KafkaException or TimeoutError when the broker does not answer in time.
     """
-    consumer = clients.consumer("rainbow-capture-sent", None, **{"group.protocol": "classic"})
+    consumer = clients.consumer("rainbow-capture-sent", None, **{"group.protocol": "classic", "enable.partition.eof": True})
     until = time.monotonic() + seconds
     try:
-        # by pattern, since a table that is captured no longer has its changes there still
-        topics = {name: found for name, found in consumer.list_topics(timeout=seconds).topics.items() if _is_table_s(name)}
-        left: dict[tuple[str, int], int] = {}
-        begin: list[TopicPartition] = []
-        for name, found in topics.items():
-            for number in found.partitions:
-                first, end = consumer.get_watermark_offsets(TopicPartition(name, number), timeout=max(0.1, until - time.monotonic()))
-                if first < end:
-                    left[name, number] = end
-                    begin.append(TopicPartition(name, number, max(first, end - _LAST)))
-        consumer.assign(begin)
+        # by pattern: the topic of a table that is captured no longer is there still
+        found = {name: topic for name, topic in consumer.list_topics(timeout=seconds).topics.items() if re.match(PATTERN, name)}
+        left = [TopicPartition(name, number) for name, topic in found.items() for number in topic.partitions]
+        for one in left:
+            first, end = consumer.get_watermark_offsets(one, timeout=max(0.1, until - time.monotonic()))
+            one.offset = max(first, end - _LAST)
+        consumer.assign(left)
+        reading = {(one.topic, one.partition) for one in left}
         newest = 0
-        while left:
+        while reading:
             check()
             if time.monotonic() > until:
                 raise TimeoutError("the broker does not give the last records of the topics")
             for message in consumer.consume(100, 0.1):
-                if message.error():
-                    raise KafkaException(message.error())
-                newest = max(newest, _position(message.value()))
-            ahead = consumer.position([TopicPartition(*place) for place in left])
-            left = {(p.topic, p.partition): end for p in ahead if p.offset < (end := left[p.topic, p.partition])}
+                error = message.error()
+                if error is None:
+                    newest = max(newest, _position(message.value()))
+                elif error.code() == KafkaError._PARTITION_EOF:
+                    reading.discard((message.topic() or "", message.partition() or 0))
+                else:
+                    raise KafkaException(error)
         return newest
     finally:
         consumer.close()
-
-
-def _is_table_s(topic: str) -> bool:
-    return re.match(PATTERN, topic) is not None
 
 
 def _position(value: bytes | None) -> int:
