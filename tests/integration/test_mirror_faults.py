@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from typing import Any
 
 import psutil
@@ -23,6 +24,7 @@ from streaming import topics
 from streaming.clients import administrator, consumer
 from streaming.mirror import consumer as mirroring
 from streaming.mirror import trust
+from streaming.mirror.batch import Batch
 from streaming.progress import Offsets
 from tests.integration.change_events import event, forget_topics, row, send
 from tests.integration.mirror_story import Story, letters, processes, wait_until_read
@@ -245,6 +247,31 @@ class Losing(mirroring.Mirror):
             self._consumer.pause(self._consumer.assignment()[:3])
         elif loses == "group":
             self._consumer.unsubscribe()
+
+
+class Revoked(mirroring.Mirror):
+    """A mirror from which partitions are taken while it reads its first message; what it has is on its way from then on."""
+
+    def _consume(self, count: int, seconds: float) -> int:
+        self._batch.messages += count
+        if self._flight is None:
+            self._flight, self._batch = (self._batch, Future()), Batch(self._expected)
+        return count
+
+    def close(self) -> None:
+        self._consumer.close()
+        self._trust.close()
+        self._writer.close()
+
+
+@pytest.mark.timeout(60)
+def test_a_batch_after_a_rebalance_ends_too_while_the_one_before_is_on_its_way(settled: Settings) -> None:
+    mirror = Revoked()
+    try:
+        mirror._gather()
+        assert 0 < mirror._batch.messages <= settled.mirror_batch_rows
+    finally:
+        mirror.close()
 
 
 class Deaf(mirroring.Mirror):
