@@ -9,8 +9,10 @@ from typing import Any
 import psycopg
 import pytest
 
+from rainbow.olap import serving
 from rainbow.olap.client import connect as connect_clickhouse
 from rainbow.olap.serving import serve
+from rainbow.olap.serving.forms import There, look
 from tests.integration.mirroring import Batch, Mirrored, Seam, shown, watch
 from tests.integration.small_shop import DAY_1, DAY_2, DAY_3, DAY_4, at, delete, open_shop, put, sell
 
@@ -80,6 +82,29 @@ def test_a_view_is_replaced_only_when_its_text_differs(running: Seam) -> None:
     before = running.mirror.client.query(made).result_rows
     serve(running.mirror.client)
     assert running.mirror.client.query(made).result_rows == before
+
+
+def test_views_that_are_made_while_another_publishes_end_as_what_is_published_wants(running: Seam, monkeypatch: pytest.MonkeyPatch) -> None:
+    client, view = running.mirror.client, "_touched_top_sellers"
+    running.batch.extract(DAY_3)
+    client.command(f"create or replace view serving.{view} as select today() as day comment 'of an earlier version'")
+    published: list[bool] = []
+
+    def look_before(clickhouse: Any) -> There:
+        there = look(clickhouse)
+        if not published:
+            published.append(True)
+            running.batch.publish()
+        return there
+
+    with monkeypatch.context() as patch:
+        patch.setattr(serving, "look", look_before)
+        serve(client)
+    made = client.query("select name, uuid, comment from system.tables where database = 'serving'").result_rows
+    serve(client)
+    assert client.query("select name, uuid, comment from system.tables where database = 'serving'").result_rows == made
+    sell(running.shop, 10, at(DAY_3, 23))
+    running.right()
 
 
 def test_a_batch_older_than_the_mirrors_snapshot_is_not_used_until_the_next(seam: Seam) -> None:
