@@ -84,14 +84,13 @@ def check_server(connection: Connection) -> None:
         )
 
 
-def publish(connection: Connection, say: Say, warn: Say) -> tuple[int, frozenset[str]]:
-    """Make the publication, or add the declared tables that it lacks; its id, and the tables that were added.
+def publish(connection: Connection, say: Say, warn: Say) -> None:
+    """Make the publication, or add the declared tables that it lacks.
 
     Raises NoTablesError when no table could be captured, ServiceError when the role may not make it.
     """
     found = connection.execute("select oid, puballtables from pg_publication where pubname = %s", [PUBLICATION]).fetchone()
     there = dict(connection.execute(_DECLARED, [list(BY_NAME)]).fetchall())
-    added: frozenset[str] = frozenset()
     publishable = [name for name in BY_NAME if there.get(name)]
     for name in sorted(name for name, identified in there.items() if not identified):
         warn(_no_identity(f"{SCHEMA}.{name}"))
@@ -107,9 +106,8 @@ def publish(connection: Connection, say: Say, warn: Say) -> tuple[int, frozenset
             [PUBLICATION, SCHEMA],
         )
         missing = [name for name in publishable if name not in present]
-        if missing and _add(connection, missing, say, warn):
-            added = frozenset(f"{SCHEMA}.{name}" for name in missing)
-    return publication(connection), added
+        if missing:
+            _add(connection, missing, say, warn)
 
 
 def publication(connection: Connection) -> int:
@@ -175,16 +173,15 @@ def base_of(bases: dict[int, int], type_: int) -> int:
     return type_
 
 
-def _add(connection: Connection, names: Sequence[str], say: Say, warn: Say) -> bool:
-    """Add declared tables to the publication; whether that was allowed."""
+def _add(connection: Connection, names: Sequence[str], say: Say, warn: Say) -> None:
+    """Add declared tables to the publication, if that is allowed."""
     statement = f"alter publication {PUBLICATION} add table {_list(names)}"
     try:
         _change(connection, statement)
     except ServiceError as error:
         warn(f"{', '.join(names)} not captured: {error}")
-        return False
+        return
     say(f"publication {PUBLICATION} now has {', '.join(names)} too")
-    return True
 
 
 def _change(connection: Connection, statement: str) -> None:

@@ -23,6 +23,8 @@ Say = Callable[[str], None]
 
 # seconds that making a slot takes at most when nothing is in its way
 _LONG = 3.0
+# seconds after which a topic that is missing is taken for gone
+_NOT_THERE = 3.0
 
 
 class Session:
@@ -49,9 +51,8 @@ class Session:
             catalog.check_server(side)
             slot.lock(side, state.side, self._patience[0], state.check)
             state.side = side.info.backend_pid
-            there = frozenset(self._admin.list_topics(timeout=5).topics)
             self._partitions = topics.create([topics.CAPTURE, topics.DEAD_LETTERS], self._admin)
-            note = self._still_right(notes.read(state.check), there)
+            note = self._still_right(notes.read(state.check))
             catalog.publish(side, self._say, self._warn)
             standing = catalog.standing(side)
             tables = catalog.published(side, self._warn)
@@ -90,13 +91,14 @@ class Session:
             self._partitions |= topics.create([shape.topic], self._admin)
         return self._partitions[shape.topic]
 
-    def _still_right(self, note: Note | None, there: frozenset[str]) -> Note | None:
+    def _still_right(self, note: Note | None) -> Note | None:
         """The note without the tables that are to be read anew: they left the publication, even for a time, or their topic is gone.
 
         It is noted before anything is made again, or nobody would know of it after a crash.
         """
         if note is None:
             return None
+        there = self._there({topic_of(*name.split(".", 1)) for name in note.tables})
         now = {name: (id_, member) for name, id_, member in catalog.standing(self._side).members}
         tables = {
             name: id_
@@ -104,6 +106,16 @@ class Session:
             if name in now and now[name] == (id_, note.members.get(name, now[name][1])) and topic_of(*name.split(".", 1)) in there
         }
         return note if tables == note.tables else self._noted(replace(note, tables=tables))
+
+    def _there(self, wanted: set[str]) -> set[str]:
+        """Which of these topics there are; one that is missing is looked for again, since a broker that has just come back may not know it yet."""
+        until = time.monotonic() + _NOT_THERE
+        while True:
+            there = wanted & self._admin.list_topics(timeout=5).topics.keys()
+            if there == wanted or time.monotonic() > until:
+                return there
+            self._state.check()
+            time.sleep(0.2)
 
     def _catch_up(
         self,

@@ -439,6 +439,18 @@ def test_a_table_that_left_the_publication_and_came_back_is_read_anew_also_after
     assert rows(records(BRANDS)) == rows_of(shop, "brands")
 
 
+def test_a_table_whose_topic_is_gone_is_read_anew(shop: Connection) -> None:
+    new(shop, "Oak", "Ash")
+    with capturing():
+        pass
+    admin = clients.administrator()
+    for gone in admin.delete_topics([BRANDS], operation_timeout=10).values():
+        gone.result(10)
+    with capturing() as second:
+        assert "snapshot of public.brands:" in second.log
+    assert rows(records(BRANDS)) == rows_of(shop, "brands")
+
+
 def test_a_table_that_leaves_the_publication_while_it_streams_is_read_anew(shop: Connection) -> None:
     new(shop, "Oak", "Ash")
     with capturing() as capture:
