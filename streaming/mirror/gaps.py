@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
@@ -60,18 +61,25 @@ class GapReader:
         The offsets of a transaction's end, or of what was compacted away, hold none. Raises KafkaException or ServiceError when the broker
         does not tell within these seconds.
         """
-        left: dict[Partition, list[tuple[int, int]]] = defaultdict(list)
-        for gap in gaps:
-            if gap.first is not None:
-                left[gap.partition].append((gap.first, gap.end))
-        found: set[Partition] = set()
-        deadline = time.monotonic() + seconds
+        left: dict[Partition, deque[tuple[int, int]]] = defaultdict(deque)
+        for gap in sorted((gap for gap in gaps if gap.first is not None), key=lambda gap: gap.end):
+            left[gap.partition].append((gap.first or 0, gap.end))
         if self._is_reading:
             # it was left in the middle: what it has queued is of no use
             self.close()
+        if self._reader is None:
+            self._reader = consumer(f"{topics.GROUP}-gaps", None, **_OPTIONS)
         self._is_reading = True
+        self._reader.assign([TopicPartition(*place, waiting[0][0]) for place, waiting in left.items()])
+        found: set[Partition] = set()
+        deadline = time.monotonic() + seconds
         while left:
-            self._read_first(left, found, deadline)
+            messages = self._reader.consume(1000, min(0.1, max(deadline - time.monotonic(), 0)))
+            if not messages and time.monotonic() > deadline:
+                raise ServiceError(f"Kafka does not tell whether records of {next(iter(left))[0]} were passed over")
+            for message in messages:
+                self._take(message, left, found)
+        self._reader.unassign()
         self._is_reading = False
         return found
 
@@ -81,30 +89,25 @@ class GapReader:
         if reader:
             reader.close()
 
-    def _read_first(self, left: dict[Partition, list[tuple[int, int]]], found: set[Partition], deadline: float) -> None:
-        """Read the first gap of each partition, take it from ``left``, and note those partitions that have a record there."""
-        if self._reader is None:
-            self._reader = consumer(f"{topics.GROUP}-gaps", None, **_OPTIONS)
-        reader = self._reader
-        reader.assign([TopicPartition(*place, gaps[0][0]) for place, gaps in left.items()])
-        waiting = {place: gaps.pop(0)[1] for place, gaps in left.items()}
-        while waiting:
-            message = reader.poll(max(deadline - time.monotonic(), 0))
-            if message is None:
-                raise ServiceError(f"Kafka does not tell whether records of {next(iter(waiting))[0]} were passed over")
-            error = message.error()
-            if error and error.code() != KafkaError._PARTITION_EOF:
-                raise KafkaException(error)
-            place = message.topic() or "", message.partition() or 0
-            end = waiting.pop(place, None)
-            if end is not None and not error and (message.offset() or 0) < end:
-                found.add(place)
-        reader.unassign()
-        for place in [place for place, gaps in left.items() if place in found or not gaps]:
+    @staticmethod
+    def _take(message: Any, left: dict[Partition, deque[tuple[int, int]]], found: set[Partition]) -> None:
+        """See in which gap a record is. A partition of which no gap is left to be looked at, or in which one was found, goes from ``left``."""
+        place, error = (message.topic(), message.partition()), message.error()
+        if error and error.code() != KafkaError._PARTITION_EOF:
+            raise KafkaException(error)
+        waiting = left.get(place)
+        if waiting is None:
+            return
+        while waiting and (error or waiting[0][1] <= message.offset()):
+            waiting.popleft()
+        if waiting and waiting[0][0] <= message.offset():
+            found.add(place)
+            waiting.clear()
+        if not waiting:
             del left[place]
 
 
-# one record of each partition is of interest
+# what lies between the first and the last gap of a batch is read once more
 _OPTIONS = {
     "enable.partition.eof": True,
     "queued.max.messages.kbytes": 1 << 10,

@@ -14,6 +14,7 @@ from typing import Any
 
 import psutil
 
+from rainbow.errors import ServiceError
 from rainbow.settings import PROJECT_ROOT
 from rainbow.stack.process import wait_until_ended
 from rainbow.stack.streaming import KEEPER
@@ -153,13 +154,20 @@ def processes(count: int = 1, *others: str) -> Iterator[list[Process]]:
 
 
 def wait_until_read(seconds: float = 60) -> None:
-    """Wait until the group has committed all that is in the tables' topics now."""
-    offsets = Offsets()
-    target = offsets.ends()
+    """Wait until the group has committed all that is in the tables' topics now; a broker that has just come back may not answer at once."""
     deadline = time.monotonic() + seconds
-    while behind := offsets.behind(target):
-        assert time.monotonic() < deadline, behind
-        time.sleep(0.02)
+    offsets, target, behind = Offsets(), None, {}
+    while target is None or behind:
+        try:
+            target = offsets.ends() if target is None else target
+            behind = offsets.behind(target)
+        except ServiceError as error:
+            if "does not answer" not in str(error) or time.monotonic() > deadline:
+                raise
+            offsets = Offsets()
+            continue
+        assert not behind or time.monotonic() < deadline, behind
+        time.sleep(0.02 if behind else 0)
 
 
 def letters() -> list[dict[str, Any]]:

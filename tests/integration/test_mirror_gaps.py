@@ -132,6 +132,23 @@ def test_offsets_of_transactions_are_not_taken_for_records(settled: Settings, ca
     assert found == [n for n in [1, *range(2, 14), *range(200, 220)] if n % 3 or n >= 200]
 
 
+def test_a_backlog_of_many_small_transactions_is_no_trouble(settled: Settings, caplog: pytest.LogCaptureFixture) -> None:
+    send([event("brands", "c", 99, after=row("brands", 0))])
+    writer = producer(lambda error, _message: pytest.fail(str(error)), None, **{"transactional.id": "tests", "linger.ms": 0})
+    writer.init_transactions(20)
+    for n in range(1, 400):
+        writer.begin_transaction()
+        topic, key, value, _ = event("brands", "c", 100 + n, after=row("brands", n), partition=0)
+        writer.produce(topic, key=key, value=value, partition=0)
+        writer.commit_transaction(20)
+    send([event("brands", "c", 900, after=row("brands", 400), partition=0)])
+    with caplog.at_level(logging.WARNING, "rainbow.mirror"), running(mirroring.Mirror()):
+        wait_until_read()
+    assert JOINING not in caplog.text
+    with connect() as client:
+        assert client.query("select count() from mirror.brands final").first_row == (401,)
+
+
 def test_a_partition_that_ends_with_a_transaction_s_mark_does_not_stand_still(
     settled: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
