@@ -41,7 +41,7 @@ PRODUCTS = 20_000
 
 def fill_mirror(client: Any, lines: int, days: int) -> None:
     """All rows as the initial snapshot had them, then one day of changes in small inserts."""
-    from rainbow.olap.mirror_tables import create_all
+    from rainbow.olap.mirror.kept import create_all
     from rainbow.source.tables import TABLES
 
     create_all(client, TABLES)
@@ -109,7 +109,7 @@ def live_a_day(client: Any, lines: int, days: int) -> None:
 
 def change_members(client: Any, lines: int, days: int) -> None:
     """What happens to members on that day, and lines that come a day after their orders."""
-    from rainbow.olap.mirror_tables import after_insert
+    from rainbow.olap.mirror.kept import after_insert
 
     moment = f"toDateTime64('{FIRST} 00:00:00', 6, 'UTC') + {days} * 86400 + 40000"
     own = f"5000 as _lsn, 0 as _deleted, {SNAPSHOT + 5000} as _txid, now64(3) as _committed_at, 0 as _snapshot"

@@ -110,8 +110,8 @@ def raw_inserting(told: list[Any]) -> dict[str, float]:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    from rainbow.olap import mirror_tables
     from rainbow.olap.client import connect
+    from rainbow.olap.mirror.kept import create_all
     from rainbow.source.tables import TABLES
     from streaming.mirror.applying import to_arrow
     from streaming.mirror.batch import Batch
@@ -119,7 +119,7 @@ def raw_inserting(told: list[Any]) -> dict[str, float]:
     from streaming.topics import table_of
 
     client = connect(compress=False)
-    mirror_tables.create_all(client, TABLES)
+    create_all(client, TABLES)
     tables = Tables(client, client)
     ready = []
     for start in range(0, len(told), 10_000):
@@ -144,7 +144,7 @@ def raw_inserting(told: list[Any]) -> dict[str, float]:
             client.insert_arrow(f"mirror.{table}", rows)
         took[name] = time.perf_counter() - began
         client.command("drop database mirror sync")
-        mirror_tables.create_all(client, TABLES)
+        create_all(client, TABLES)
     texts = {
         name: [as_text(rows)[column].combine_chunks() for table, rows in ready if table == "orderdetails" for column in columns]
         for name, columns in {"decimals": ("price", "amount"), "instants": ("created_at", "updated_at")}.items()

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from psycopg import sql
 
 from rainbow.olap.keys import Keys, insert_selected
-from rainbow.olap.mirror_tables import OWN_COLUMNS, after_insert
+from rainbow.olap.mirror.kept import after_insert
+from rainbow.olap.mirror.tables import OWN_COLUMNS
 from rainbow.reconcile.comparing import Reconciled, differing_keys
 from rainbow.source.connection import connect
 from rainbow.source.tables import BY_NAME, Table

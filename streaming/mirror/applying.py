@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
-from rainbow.olap import mirror_tables
 from rainbow.olap.client import words_of
+from rainbow.olap.mirror.kept import after_insert
+from rainbow.olap.mirror.tables import OWN_COLUMNS
 from rainbow.source.tables import BY_NAME
 from streaming.mirror import earlier
 from streaming.mirror.columns import FAULTS, WIDENS, blank, convert, faults, infer, parts, widened
@@ -33,7 +34,7 @@ DATA_ERRORS = frozenset({6, 16, 26, 27, 33, 38, 41, 43, 44, 53, 69, 70, 72, 117,
 
 Rejected = tuple[Message, str]
 
-_OWN = tuple(mirror_tables.OWN_COLUMNS)
+_OWN = tuple(OWN_COLUMNS)
 
 
 def apply(
@@ -125,7 +126,7 @@ def _insert_together(client: Client, tables: Tables, name: str, rows: list[Chang
 def _insert_arrow(client: Client, table: MirrorTable, made: pa.Table) -> None:
     client.insert_arrow(table.quoted, made)
     if table.name in BY_NAME:
-        mirror_tables.after_insert(client, table.name, made["id"].to_pylist())
+        after_insert(client, table.name, made["id"].to_pylist())
 
 
 def _without(rows: list[Change], those: list[Change]) -> list[Change]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from orjson import loads
 
-from rainbow.olap.mirror_tables import OWN_COLUMNS
+from rainbow.olap.mirror.tables import OWN_COLUMNS
 from streaming.mirror.columns import parts
 from streaming.mirror.envelopes import UNAVAILABLE, Change, Row, is_unavailable
 from streaming.mirror.tables import MirrorTable, quoted

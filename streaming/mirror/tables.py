@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from rainbow.olap import mirror_days, mirror_members, mirror_placements, mirror_sales, mirror_tables
-from rainbow.olap.mirror_tables import OWN_COLUMNS
+from rainbow.olap.mirror import kept, tables
+from rainbow.olap.mirror.tables import OWN_COLUMNS
 from rainbow.source.tables import BY_NAME, TABLES
 from streaming.mirror.columns import infer, parts
 from streaming.mirror.envelopes import Row, UnusableError
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
 
 # names that are taken in the database ``mirror``, and endings of such
-_TAKEN = frozenset({"_snapshots", "_truncations", *mirror_days.KEPT, *mirror_members.KEPT, *mirror_placements.KEPT, *mirror_sales.KEPT})
+_TAKEN = frozenset({"_snapshots", "_truncations", *kept.KEPT})
 _ENDINGS = ("_history", "_to_days", "_to_placements")
 
 
@@ -61,7 +61,7 @@ class Tables:
 
     def prepare(self) -> None:
         """Make the declared tables, where they are not there."""
-        mirror_tables.create_all(self.patient, TABLES)
+        kept.create_all(self.patient, TABLES)
 
     def of(self, name: str, key: Row | None = None) -> MirrorTable | None:
         """A table; one that is not there is made with this key's columns. None when there is no key to make it with. Raises UnusableError."""
@@ -69,7 +69,7 @@ class Tables:
         if found is None and key is not None:
             if _is_taken(name):
                 raise UnusableError(f"the mirror keeps tables of its own under such names as {name}")
-            for statement in mirror_tables.create(name, tuple(map(_checked, key)), {c: infer([v]) or "String" for c, v in key.items()}):
+            for statement in tables.create(name, tuple(map(_checked, key)), {c: infer([v]) or "String" for c, v in key.items()}):
                 self._client.command(statement)
             found = self.look_up(name)
         return found

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
-from rainbow.olap import mirror_days, mirror_sales, mirror_tables
+from rainbow.olap.mirror import days, sales
+from rainbow.olap.mirror.tables import OWN_COLUMNS
 from streaming.mirror.envelopes import Change, Truncation
 from streaming.mirror.tables import MirrorTable, Tables, quoted
 
@@ -88,12 +89,12 @@ def truncate(client: Client, table: MirrorTable, truncation: Truncation | Floor)
     columns, keys = ", ".join(map(quoted, table.columns)), ", ".join(map(quoted, table.keys))
     committed = f"fromUnixTimestamp64Milli(toInt64({truncation.committed}), 'UTC')"
     client.command(
-        f"""insert into {table.quoted} ({columns}, {", ".join(mirror_tables.OWN_COLUMNS)})
+        f"""insert into {table.quoted} ({columns}, {", ".join(OWN_COLUMNS)})
             select {columns}, {position}, 1, {truncation.txid}, {committed}, {int(bool(truncation.snapshot))}
             from {table.history} final where ({keys}, _lsn) in (
                 select {keys}, max(_lsn) from {table.history} where _lsn <= {position} group by {keys} having argMax(_deleted, _lsn) = 0)"""
     )
-    if table.name in mirror_days.TABLES:
-        mirror_sales.resolve_all(client)
+    if table.name in days.TABLES:
+        sales.resolve_all(client)
         if not truncation.snapshot:
-            mirror_days.touch_all(client, truncation.txid, committed)
+            days.touch_all(client, truncation.txid, committed)

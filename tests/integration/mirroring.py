@@ -16,7 +16,7 @@ from typing import Any
 import orjson
 import psycopg
 
-from rainbow.olap.mirror_tables import after_insert, create_all
+from rainbow.olap.mirror.kept import after_insert, create_all
 from rainbow.olap.published import DIMENSIONS, VIEWS
 from rainbow.olap.serving import serve
 from rainbow.olap.serving.mark import Mark

@@ -15,8 +15,8 @@ import orjson
 import pytest
 from confluent_kafka import TopicPartition
 
-from rainbow.olap import mirror_tables
 from rainbow.olap.client import connect
+from rainbow.olap.mirror import tables
 from rainbow.settings import Settings
 from streaming import topics
 from streaming.clients import administrator
@@ -360,7 +360,7 @@ def test_tables_of_a_name_that_the_mirror_uses_itself_are_left_out_and_stop_noth
 @pytest.mark.parametrize("statements", [1, 2])
 def test_a_table_that_was_half_made_when_a_mirror_was_killed_is_made_whole(clickhouse: Any, mirrored: Mirrored, statements: int) -> None:
     clickhouse.command("create database if not exists mirror")
-    for statement in mirror_tables.create("takings", ["shop"], {"shop": "String"})[:statements]:
+    for statement in tables.create("takings", ["shop"], {"shop": "String"})[:statements]:
         clickhouse.command(statement)
     mirrored(*truncation("takings", 90))
     mirrored(event("takings", "c", 100, after={"shop": "north", "sum": 7}, key={"shop": "north"}))

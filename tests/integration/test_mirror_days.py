@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from rainbow.olap.client import connect
-from rainbow.olap.mirror_tables import OWN_COLUMNS, after_insert, create_all
+from rainbow.olap.mirror.kept import after_insert, create_all
+from rainbow.olap.mirror.tables import OWN_COLUMNS
 from rainbow.settings import Settings
 from rainbow.source.tables import BY_NAME, TABLES
 from tests.integration.small_shop import BEFORE, DAY_1, DAY_2, DAY_3, DEFAULTS, at

@@ -9,10 +9,8 @@ from typing import Any
 
 import pytest
 
-from rainbow.olap import mirror_days, mirror_members, mirror_placements, mirror_sales
 from rainbow.olap.client import connect
-from rainbow.olap.filled import FILLED
-from rainbow.olap.mirror_tables import create_all
+from rainbow.olap.mirror.kept import FILLED, KEPT, create_all
 from rainbow.olap.serving.forms import look, mirror_began
 from rainbow.source.tables import TABLES
 from tests.integration.small_shop import DAY_1, DAY_2, DAY_3, at
@@ -21,7 +19,6 @@ from tests.integration.test_mirror_days import mirror as mirror
 
 pytestmark = pytest.mark.services
 
-KEPT = (*mirror_days.KEPT, *mirror_members.KEPT, *mirror_placements.KEPT, *mirror_sales.KEPT)
 FILLING = ("orders_to_days", "orderdetails_to_days", "products_to_placements")
 
 # what their rows say, but when it was noted, and what may be said twice

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from rainbow.olap import mirror_members, mirror_placements
 from rainbow.olap.client import connect
-from rainbow.olap.mirror_tables import create_all
+from rainbow.olap.mirror import members, placements
+from rainbow.olap.mirror.kept import create_all
 from rainbow.settings import Settings
 from rainbow.source.tables import TABLES
 from tests.integration.small_shop import DAY_1, at
@@ -72,9 +72,9 @@ def test_a_product_that_gets_another_category_or_seller_has_moved(mirror: Any, c
 
 
 def test_a_member_that_gets_another_name_is_renamed_and_has_not_moved(mirror: Any) -> None:
-    arrive(mirror, *(version(table, 1, DAY_1, 700, _snapshot=1) for table in mirror_members.TABLES))
-    arrive(mirror, *(version(table, 1, DAY_1, 701, name="Another") for table in mirror_members.TABLES))
-    assert noted(mirror) == {"moved": set(), "renamed": {(table, 1) for table in mirror_members.TABLES}, "appeared": set()}
+    arrive(mirror, *(version(table, 1, DAY_1, 700, _snapshot=1) for table in members.TABLES))
+    arrive(mirror, *(version(table, 1, DAY_1, 701, name="Another") for table in members.TABLES))
+    assert noted(mirror) == {"moved": set(), "renamed": {(table, 1) for table in members.TABLES}, "appeared": set()}
 
 
 def test_moves_have_the_moments_at_which_the_placement_changes(mirror: Any) -> None:
@@ -118,7 +118,7 @@ def test_a_member_that_came_later_has_appeared_by_its_first_transaction(mirror: 
 
 
 def test_a_seller_or_category_that_is_new_has_its_name_on_days_that_the_batch_has_without_it(mirror: Any) -> None:
-    for table in mirror_members.TABLES:
+    for table in members.TABLES:
         arrive(mirror, version(table, 1, DAY_1, 700))
     assert noted(mirror)["renamed"] == {("sellers", 1), ("categories", 1)}
 
@@ -131,9 +131,9 @@ def test_what_was_published_may_show_another_category_or_name(mirror: Any) -> No
         "0 as price, 0 as rating_average, 0 as review_count, 0 as sold_count, 0 as brand_id, "
         "toDateTime64('2024-08-01', 6, 'UTC') as valid_from_at, toDateTime64('2100-01-01', 6, 'UTC') as valid_to_at"
     )
-    mirror_placements.take_published(mirror, "", "published")
+    placements.take_published(mirror, "", "published")
     names = "select arrayJoin([1, 2, 3]) as id, if(id = 1, 'Before', (select any(name) from mirror.products)) as name"
-    mirror_members.take_names(mirror, "products", names)
+    members.take_names(mirror, "products", names)
     assert noted(mirror) == {"moved": {2}, "renamed": {("products", 1)}, "appeared": set()}
     # a later snapshot of the mirror's may bring one that was published otherwise
     mirror.command("insert into mirror._placements values (3, 5, 6)")
@@ -145,7 +145,7 @@ def test_tables_that_are_made_late_know_the_members_from_before(mirror: Any) -> 
     arrive(mirror, product(700, _snapshot=1), product(701, name="Another"), product(702, category_id=9), product(703, 2))
     kept = noted(mirror)
     assert all(kept.values())
-    for name in ("products_to_placements", *mirror_placements.KEPT, *mirror_members.KEPT):
+    for name in ("products_to_placements", *placements.KEPT, *members.KEPT):
         mirror.command(f"drop table mirror.{name} sync")
     create_all(mirror, TABLES)
     assert noted(mirror) == kept

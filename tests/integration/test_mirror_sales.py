@@ -14,9 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rainbow.olap import mirror_placements
 from rainbow.olap.client import connect
-from rainbow.olap.mirror_tables import OWN_COLUMNS, after_insert, create_all
+from rainbow.olap.mirror import placements
+from rainbow.olap.mirror.kept import after_insert, create_all
+from rainbow.olap.mirror.tables import OWN_COLUMNS
 from rainbow.olap.serving import statement
 from rainbow.settings import Settings
 from rainbow.source.tables import BY_NAME, TABLES
@@ -37,7 +38,7 @@ def mirror(stack: Settings) -> Iterator[Any]:
             client.command(f"drop database if exists {database} sync")
         create_all(client, TABLES)
         client.command("create database serving")
-        client.command(f"create view serving._placed as {mirror_placements.PLACED}")
+        client.command(f"create view serving._placed as {placements.PLACED}")
         yield client
         for database in ("mirror", "serving"):
             client.command(f"drop database {database} sync")

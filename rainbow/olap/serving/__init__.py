@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import jinja2
 import orjson
 
-from rainbow.olap import mirror_members, mirror_placements
+from rainbow.olap.mirror import members, placements
 from rainbow.olap.published import DIMENSIONS, VIEWS
 from rainbow.olap.serving.forms import Began, Form, There, day_view, forms_of, has_dimensions, look, mirror_began, settings_by_day
 from rainbow.olap.serving.mark import Mark
@@ -98,7 +98,7 @@ def _make(clickhouse: Client, there: There, began: Began | None, forms: dict[str
     made: dict[str, str] = {}
     kept = Kept()
     if began and has_dimensions(there["batch"]):
-        mirror_placements.take_published(clickhouse, there["mirror"]["_placements"], there["batch"]["dim_products"])
+        placements.take_published(clickhouse, there["mirror"]["_placements"], there["batch"]["dim_products"])
         kept, made = _keep_members(clickhouse, there, began, forms)
     texts = _parts(forms, kept)
     by_day = settings_by_day(there)
@@ -128,7 +128,7 @@ def _parts(forms: dict[str, tuple[Form, Mark | None]], kept: Kept) -> dict[str, 
     """What views in these forms ask for in several places, as views; those that others ask come first."""
     if all(form == "batch" for form, _ in forms.values()):
         return {}
-    parts = {"_placed": mirror_placements.PLACED}
+    parts = {"_placed": placements.PLACED}
     for view, (form, mark) in forms.items():
         if form == "unified" and day_view(view) == view:
             table, _, id_ = _MEMBERS.get(view, ("", "", ""))
@@ -148,7 +148,7 @@ def _parts(forms: dict[str, tuple[Form, Mark | None]], kept: Kept) -> dict[str, 
 @lru_cache(maxsize=64)
 def _render(template: str, **values: Any) -> str:
     environment = jinja2.Environment(loader=jinja2.FileSystemLoader(FOLDER), undefined=jinja2.StrictUndefined, autoescape=False)
-    return environment.get_template(template).render(values, earliest=mirror_placements.EARLIEST, latest=mirror_placements.LATEST).strip()
+    return environment.get_template(template).render(values, earliest=placements.EARLIEST, latest=placements.LATEST).strip()
 
 
 def _keep_members(
@@ -169,7 +169,7 @@ def _keep_members(
             tables[f"_unpublished_{view}"] = "id", unpublished, of_both
             if view in _PLACED:
                 agree = orjson.loads(about).get("data_version") == orjson.loads(there["batch"][dimension]).get("data_version")
-                versions = mirror_placements.versions("{} in (select product_id from mirror._moves)".format, published=True)
+                versions = placements.versions("{} in (select product_id from mirror._moves)".format, published=True)
                 restated = _render("restated.sql.jinja", mark=mark, versions=versions, agree=agree)
                 tables[f"_restated_{view}"] = "product_id", restated, of_both
     made: dict[str, str] = {}
@@ -178,7 +178,7 @@ def _keep_members(
         if there["serving"].get(name) != version:
             for table, id_, column in _NAMES.get(name.removeprefix("_unpublished_"), ()):
                 published = f"select {id_} as id, any({column}) as name from batch.{name.removeprefix('_unpublished_')} group by id"
-                mirror_members.take_names(clickhouse, table, published)
+                members.take_names(clickhouse, table, published)
             clickhouse.command(f"create or replace table serving.{name} engine = MergeTree order by {order} comment '{version}' as {text}")
     filled = clickhouse.query(f"select name from system.tables where database = 'serving' and name in {tuple(tables)} and total_rows > 0")
     departed = clickhouse.query("select distinct table from serving._departed")

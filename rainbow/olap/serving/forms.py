@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import orjson
 
-from rainbow.olap import mirror_days, mirror_members, mirror_placements, mirror_sales
-from rainbow.olap.filled import FILLED
+from rainbow.olap.mirror import kept, members
 from rainbow.olap.published import DIMENSIONS, VIEWS
 from rainbow.olap.serving.mark import Mark
 
@@ -24,12 +23,7 @@ There = dict[str, dict[str, str]]
 _BY_DAY = {"use_skip_indexes_if_final": 1, "use_skip_indexes_if_final_exact_mode": 0}
 
 # what the views read of the mirror
-_MIRRORED = {
-    *("_snapshots", *mirror_days.KEPT, *mirror_members.KEPT, *mirror_placements.KEPT, *mirror_sales.KEPT, *mirror_members.TABLES),
-    *("orders", "orders_history", "orderdetails", "products_history"),
-}
-# those of them that have to be noted as filled
-_MARKED = tuple(module.MARKED for module in (mirror_days, mirror_members, mirror_placements, mirror_sales))
+_MIRRORED = {"_snapshots", *kept.KEPT, *members.TABLES, "orders", "orders_history", "orderdetails", "products_history"}
 
 
 @dataclass(frozen=True)
@@ -88,7 +82,7 @@ def has_dimensions(batch: dict[str, str]) -> bool:
 
 def mirror_began(clickhouse: Client, there: There) -> Began | None:
     """Where the mirror began; None while it has not all of its newest initial snapshot."""
-    if not there["mirror"].keys() >= _MIRRORED or any(there["mirror"][name] != FILLED for name in _MARKED):
+    if not there["mirror"].keys() >= _MIRRORED or any(there["mirror"][name] != kept.FILLED for name in kept.MARKED):
         return None
     newest = "select lsn, txid, completed_at is not null from mirror._snapshots final order by lsn desc limit 1"
     return next((Began(lsn, txid) for lsn, txid, complete in clickhouse.query(newest).result_rows if complete), None)

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rainbow.olap.filled import fill_once
 from rainbow.olap.keys import Keys, insert_selected
 
 if TYPE_CHECKING:
@@ -57,11 +56,7 @@ def create(clickhouse: Client) -> None:
 
 
 def fill(clickhouse: Client) -> None:
-    """Fill the tables from the histories, unless that was done."""
-    fill_once(clickhouse, MARKED, lambda: _fill(clickhouse))
-
-
-def _fill(clickhouse: Client) -> None:
+    """Fill the tables from the histories."""
     for table in TABLES:
         clickhouse.command(f"insert into mirror._days ({_COLUMNS}) {_own(f'{table}_history')}")
     groups = _groups("orders", "true", "true")

@@ -12,9 +12,8 @@ import hashlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from rainbow.olap import mirror_sales
-from rainbow.olap.filled import fill_once
 from rainbow.olap.keys import Keys, insert_selected
+from rainbow.olap.mirror import sales
 
 if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
@@ -66,11 +65,7 @@ def create(clickhouse: Client) -> None:
 
 
 def fill(clickhouse: Client) -> None:
-    """Fill the tables from the history, unless that was done."""
-    fill_once(clickhouse, MARKED, lambda: _fill(clickhouse))
-
-
-def _fill(clickhouse: Client) -> None:
+    """Fill the tables from the history."""
     clickhouse.command(f"insert into mirror._placements {_placed('products_history')}")
     _move(clickhouse, None)
 
@@ -132,7 +127,7 @@ def _move(clickhouse: Client, moved: Keys | None) -> None:
         # first, so that lines that arrive meanwhile find them; after a crash what is not settled is fresh again
         insert_selected(clickhouse, "mirror._moves", _moved(is_settled=0), moves)
         insert_selected(clickhouse, "mirror._restated", _RESTATED, moves)
-        mirror_sales.resolve_products(clickhouse, moves)
+        sales.resolve_products(clickhouse, moves)
         insert_selected(clickhouse, "mirror._moves", _moved(is_settled=1), moves)
 
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rainbow.olap.filled import fill_once
 from rainbow.olap.keys import Keys, insert_selected
 from rainbow.source.tables import BY_NAME
 from rainbow.types import clickhouse_type
@@ -47,9 +46,9 @@ def create(clickhouse: Client) -> None:
 
 
 def fill(clickhouse: Client) -> None:
-    """Fill the table from the histories, unless that was done; to be called after days and placements are filled."""
+    """Fill the table from the histories; to be called after days and placements are filled."""
     special = f"select id from mirror.orderdetails_history where {_IS_SPECIAL}"
-    fill_once(clickhouse, MARKED, lambda: clickhouse.command(f"insert into mirror._resolved {_resolved(f'id in ({special})')}"))
+    clickhouse.command(f"insert into mirror._resolved {_resolved(f'id in ({special})')}")
 
 
 def resolve(clickhouse: Client, table: str, keys: Keys) -> None:

@@ -2,18 +2,17 @@
 they always were. Nearly all are, so these tables are small where the members are many.
 
 ``mirror._renamed`` has the members that had several names, and sellers and categories that came after the mirror began, with the name that
-they have now and when that was noted; so it has those whose name is not the published one. ``mirror._appeared`` has those that came after the mirror began, with their first transaction. For products
-that moved see `mirror_placements`. `note` is called after rows were inserted. All of it may be done again at any time; a member too many is
-right as well: it is looked up, or its days come from the mirror.
+they have now and when that was noted; so it has those whose name is not the published one. ``mirror._appeared`` has those that came after
+the mirror began, with their first transaction. For products that moved see `placements`. `note` is called after rows were inserted. All of
+it may be done again at any time; a member too many is right as well: it is looked up, or its days come from the mirror.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rainbow.olap import mirror_placements
-from rainbow.olap.filled import fill_once
 from rainbow.olap.keys import Keys
+from rainbow.olap.mirror import placements
 
 if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
@@ -42,11 +41,7 @@ def create(clickhouse: Client) -> None:
 
 
 def fill(clickhouse: Client) -> None:
-    """Fill the tables from the histories, unless that was done."""
-    fill_once(clickhouse, MARKED, lambda: _fill(clickhouse))
-
-
-def _fill(clickhouse: Client) -> None:
+    """Fill the tables from the histories."""
     for table in TABLES:
         _note(clickhouse, table, None)
 
@@ -69,7 +64,7 @@ def take_names(clickhouse: Client, table: str, published: str) -> None:
 
 def _note(clickhouse: Client, table: str, keys: Keys | None) -> None:
     """See `note`; None stands for all members."""
-    moved = f"id in ({mirror_placements.several(keys)})" if table == "products" and keys is not None else "false"
+    moved = f"id in ({placements.several(keys)})" if table == "products" and keys is not None else "false"
     rows = clickhouse.query(
         f"""select
             id,
@@ -94,4 +89,4 @@ def _note(clickhouse: Client, table: str, keys: Keys | None) -> None:
     ):
         if noted:
             clickhouse.insert(f"mirror.{kept}", noted, column_names=columns)
-    mirror_placements.note(clickhouse, Keys((m["id"] for m in found if m["is_moved"]), exact=True))
+    placements.note(clickhouse, Keys((m["id"] for m in found if m["is_moved"]), exact=True))

@@ -8,16 +8,10 @@ inserted into the first, in the same insert.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
-from rainbow.olap import mirror_days, mirror_members, mirror_placements, mirror_sales
-from rainbow.olap.keys import Keys
 from rainbow.source.tables import Table
 from rainbow.types import clickhouse_type
-
-if TYPE_CHECKING:
-    from clickhouse_connect.driver.client import Client
 
 # beside the source's columns: the change's position in the log (bytes), whether it is a delete, its transaction's id (32 bits, as
 # it travels), when that was committed, and whether the row comes from the mirror's initial snapshot
@@ -77,25 +71,3 @@ def create(name: str, key: str | Sequence[str], columns: dict[str, str]) -> tupl
 def _indexes(expressions: dict[str, str]) -> str:
     """Skipping indexes by the least and the greatest value of a block, by the name they get."""
     return "".join(f", index `by_{name}` {expression} type minmax" for name, expression in expressions.items())
-
-
-def create_all(clickhouse: Client, tables: tuple[Table, ...]) -> None:
-    """Make the database ``mirror`` with all of its declared tables, where they are not there."""
-    made = (create(table.name, table.key, columns(table)) for table in tables)
-    for statement in ("create database if not exists mirror", SNAPSHOTS, *(s for statements in made for s in statements)):
-        clickhouse.command(statement)
-    # all are there before one is filled, since what is noted in one may have to be noted in another
-    for module in (mirror_days, mirror_placements, mirror_sales, mirror_members):
-        module.create(clickhouse)
-    for module in (mirror_days, mirror_placements, mirror_sales, mirror_members):
-        module.fill(clickhouse)
-
-
-def after_insert(clickhouse: Client, table: str, ids: Iterable[int]) -> None:
-    """Note what inserted rows, by their keys, mean for the unified views, where materialized views cannot tell from the rows alone."""
-    keys = Keys(ids)
-    if table in mirror_days.TABLES:
-        mirror_days.spread(clickhouse, table, keys)
-        mirror_sales.resolve(clickhouse, table, keys)
-    elif table in mirror_members.TABLES:
-        mirror_members.note(clickhouse, table, keys)
