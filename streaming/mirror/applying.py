@@ -6,6 +6,7 @@ All of it may be done again, whole or in part, at any time and by another mirror
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Sequence
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
@@ -37,13 +38,22 @@ Rejected = tuple[Message, str]
 _OWN = tuple(OWN_COLUMNS)
 
 
+class GivenUpError(OSError):
+    """Bringing in was given up before its end."""
+
+
 def apply(
-    client: Client, tables: Tables, name: str, changes: Sequence[Change | Truncation], ready: tuple[MirrorTable, pa.Table] | None = None
+    client: Client,
+    tables: Tables,
+    name: str,
+    changes: Sequence[Change | Truncation],
+    ready: tuple[MirrorTable, pa.Table] | None,
+    given_up: threading.Event,
 ) -> list[Rejected]:
     """Bring a table's changes in, in order; returns the messages that could not be used, with the reasons.
 
-    ``ready`` is what `prepare` made of them and for which table, if it was asked to. Raises ClickHouseError when ClickHouse does not answer;
-    the same call then has to be made again.
+    ``ready`` is what `prepare` made of them and for which table, if it was asked to. Raises ClickHouseError when ClickHouse does not answer,
+    GivenUpError at the next truncation when it is given up; the same call then has to be made again.
     """
     if ready and ready[0] is tables.of(name) and ready[1].num_rows == len(changes):
         try:
@@ -57,6 +67,8 @@ def apply(
     rows: list[Change] = []
     for change in changes:
         if isinstance(change, Truncation):
+            if given_up.is_set():
+                raise GivenUpError(f"{name} was not brought in to its end")
             rejected += _insert(client, tables, name, rows)
             rows = []
             if table := tables.of(name):

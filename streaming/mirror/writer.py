@@ -53,6 +53,7 @@ class Writer:
     def __init__(self, metrics: Metrics, stopping: threading.Event) -> None:
         self._metrics = metrics
         self._stopping = stopping
+        self._given_up = threading.Event()
         self._client: Client | None = None
         self._tables: Tables | None = None
         self._letters = DeadLetters()
@@ -78,6 +79,7 @@ class Writer:
     def close(self) -> None:
         """End the threads; a batch that is not there yet is given up."""
         self._stopping.set()
+        self._given_up.set()
         self._order.shutdown(wait=True, cancel_futures=True)
         self._tables_pool.shutdown(wait=True, cancel_futures=True)
 
@@ -127,7 +129,7 @@ class Writer:
         if batch.gaps:
             self._note_gaps(client, batch)
         work = {
-            topic: self._tables_pool.submit(apply, client, tables, topics.table_of(topic), changes, batch.ready.get(topic))
+            topic: self._tables_pool.submit(apply, client, tables, topics.table_of(topic), changes, batch.ready.get(topic), self._given_up)
             for topic, changes in batch.changes.items()
         }
         wait(work.values())

@@ -17,16 +17,22 @@ from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource
 
 from rainbow import stack
 from rainbow.olap.client import connect
+from rainbow.olap.mirror.kept import create_all
 from rainbow.settings import Settings
+from rainbow.source.tables import TABLES
 from rainbow.stack.place import Place, place_of
 from rainbow.stack.process import running
 from streaming import topics
 from streaming.clients import administrator, consumer
 from streaming.mirror import consumer as mirroring
 from streaming.mirror import trust
+from streaming.mirror.applying import GivenUpError
 from streaming.mirror.batch import Batch
+from streaming.mirror.envelopes import Change, Truncation
+from streaming.mirror.metrics import Metrics
+from streaming.mirror.writer import Writer
 from streaming.progress import Offsets
-from tests.integration.change_events import event, forget_topics, row, send
+from tests.integration.change_events import COMMITTED, event, forget_topics, row, send
 from tests.integration.mirror_story import Story, letters, processes, wait_until_read
 
 pytestmark = pytest.mark.services
@@ -180,6 +186,33 @@ def test_mirrors_that_come_and_go_share_the_work(settled: Settings, sized: Sized
             mirror.start()
         check(story)
     assert letters() == []
+
+
+def test_a_mirror_that_is_to_end_gives_a_batch_of_many_truncates_up(settled: Settings) -> None:
+    batch = Batch()
+    for n in range(1, 61):
+        batch.changes[topics.topic_of("orderdetails")] += [
+            Change(row("orderdetails", n), 2 * n, False, 700, COMMITTED, "", False, False, None),
+            Truncation(2 * n + 1, 700, COMMITTED, "", None),
+        ]
+    writer = Writer(Metrics(), threading.Event())
+    with connect() as client:
+        create_all(client, TABLES)
+        bringing = writer.bring(batch)
+        while not (begun := _versions(client)):
+            assert not bringing.done()
+        writer.close()
+        assert isinstance(bringing.exception(), GivenUpError)
+        assert begun <= _versions(client) < 120
+        # the next mirror begins again
+        writer = Writer(Metrics(), threading.Event())
+        writer.bring(batch).result(60)
+        writer.close()
+        assert _versions(client) == 120
+
+
+def _versions(client: Any) -> int:
+    return int(client.query("select count() from mirror.orderdetails_history final").first_row[0])
 
 
 def test_dead_letters_that_cannot_be_written_stop_the_progress_and_are_not_lost(settled: Settings, sized: Sized) -> None:
