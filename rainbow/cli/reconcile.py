@@ -45,7 +45,7 @@ def reconcile(
     from rainbow.errors import RainbowError
     from rainbow.partitions.dates import PartitionRange
     from rainbow.reconcile import reconcile as compare
-    from rainbow.reconcile import repair
+    from streaming.repairing import repair
 
     if day and first:
         raise RainbowError("name the days once: by --day, or by FIRST and LAST")

@@ -5,6 +5,5 @@ changed since the last extract the batch cannot have yet: a day of such rows is 
 """
 
 from rainbow.reconcile.comparing import Difference, Reconciled, reconcile
-from rainbow.reconcile.repairing import repair
 
-__all__ = ["Difference", "Reconciled", "reconcile", "repair"]
+__all__ = ["Difference", "Reconciled", "reconcile"]

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from datetime import date
 from typing import Literal
 
 from rainbow.source.tables import Column, Table
 
 Dialect = Literal["postgres", "duckdb", "bigquery", "clickhouse"]
+
+# the days on which an infinite instant is shown
+EDGES = date(1, 1, 2), date(9999, 12, 30)
 
 PRIME = 2**31 - 1
 FACTOR = 1_000_003
@@ -38,6 +42,16 @@ def row(table: Table, dialect: Dialect) -> str:
     for value in _values(table.columns, _WORDS[dialect]):
         mixed = f"mod({mixed} * {FACTOR} + mod({value}, {PRIME}), {PRIME})"
     return mixed
+
+
+def day_of(column: str) -> str:
+    """The date of an instant in PostgreSQL's words; of an infinite one, one of ``EDGES``."""
+    return _WORDS["postgres"].day(column)
+
+
+def cents_of(total: str) -> str:
+    """A sum of money in cents, in PostgreSQL's words; one that is not finite is no sum that is found elsewhere."""
+    return f"case when abs({total}) < 1e16 then ({total} * 100)::bigint else -2 end"
 
 
 def newest(table: Table) -> str:
@@ -70,14 +84,15 @@ def _values(columns: Iterable[Column], words: _Words) -> Iterable[str]:
 
 
 _WORDS: dict[Dialect, _Words] = {
+    # what no other place can hold, as NaN or infinity, differs from whatever is there
     "postgres": _Words(
         integer="numeric",
         whole=lambda c: f"coalesce({c}, 0)::bigint",
-        scaled=lambda c, scale: f"coalesce({c} * {10**scale}, 0)::bigint",
+        scaled=lambda c, scale: f"case when {c} is null then 0 when abs({c}) < 1e{18 - scale} then ({c} * {10**scale})::bigint else -1 end",
         text=lambda c: f"('x' || substr(md5(coalesce({c}, '')), 1, 8))::bit(32)::bigint",
-        moment=lambda c: f"coalesce(extract(epoch from {c}) * 1000000, 0)::bigint",
+        moment=lambda c: f"case when {c} is null then 0 when isfinite({c}) then (extract(epoch from {c}) * 1000000)::bigint else -1 end",
         missing=lambda c: f"({c} is null)::int",
-        day=lambda c: f"({c} at time zone 'UTC')::date",
+        day=lambda c: f"(least(greatest({c}, '{EDGES[0]}'), '{EDGES[1]}') at time zone 'UTC')::date",
     ),
     "duckdb": _Words(
         integer="hugeint",

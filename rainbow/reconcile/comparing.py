@@ -18,7 +18,7 @@ from rainbow.lake.files import Lake
 from rainbow.lake.late import unseen
 from rainbow.lake.read import connect_with_views
 from rainbow.partitions.dates import PartitionRange, start_of_next
-from rainbow.reconcile.checksums import Dialect, by_day, by_key, newest
+from rainbow.reconcile.checksums import EDGES, Dialect, by_day, by_key, cents_of, day_of, newest
 from rainbow.source import reader
 from rainbow.source.connection import connect
 from rainbow.source.tables import TABLES, Table
@@ -242,8 +242,8 @@ def _of_source(partitions: PartitionRange | None) -> tuple[dict[str, Days], _Bat
         within = _within(partitions, "o.created_at")
         days[SALES] = _days(
             connection.execute(
-                f"""select (o.created_at at time zone 'UTC')::date, count(distinct o.id), count(*), sum(l.quantity), (sum(l.amount) * 100)::bigint,
-                           (sum(l.discount) * 100)::bigint, (sum(l.amount - l.discount) * 100)::bigint
+                f"""select {day_of("o.created_at")}, count(distinct o.id), count(*), sum(l.quantity), {cents_of("sum(l.amount)")},
+                           {cents_of("sum(l.discount)")}, {cents_of("sum(l.amount - l.discount)")}
                     from orders o join orderdetails l on l.order_id = o.id where {within} group by 1"""
             ).fetchall()
         )
@@ -264,8 +264,8 @@ def _changed_since(connection: psycopg.Connection[Any]) -> _Batch:
     for table in TABLES:
         new = sql.SQL("{} or ").format(unseen(end, open_then)) if has_xmin(connection, table.name) else sql.SQL("")
         rows = connection.execute(
-            sql.SQL("select {}, (created_at at time zone 'UTC')::date from {} where {}updated_at >= {}").format(
-                sql.Identifier(table.key), sql.Identifier(table.name), new, end_of_day
+            sql.SQL("select {}, {} from {} where {}updated_at >= {}").format(
+                sql.Identifier(table.key), sql.SQL(day_of("created_at")), sql.Identifier(table.name), new, end_of_day
             )
         ).fetchall()
         batch.changed[table.name] = {day for _, day in rows}
@@ -381,6 +381,8 @@ def _within(partitions: PartitionRange | None, column: str = "created_at", diale
 
 
 def _on_day(day: date, dialect: Dialect) -> str:
+    if dialect == "postgres" and day in EDGES:
+        return f"{day_of('created_at')} = '{day}'"
     return _within(PartitionRange(day, day), dialect=dialect)
 
 

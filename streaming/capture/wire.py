@@ -22,7 +22,7 @@ from streaming.capture.pgoutput import EPOCH_MS
 
 # What makes texts the same whatever the server's, the database's or the role's settings say. A connection that hangs is given up by
 # the server after some 20 s too, so the slot or the lock it held is free again. Rows that a policy hides are an error, not left out.
-SESSION = (
+_SESSION = (
     "-c timezone=UTC -c datestyle=ISO -c intervalstyle=postgres -c extra_float_digits=1 -c bytea_output=hex -c xmloption=content"
     " -c statement_timeout=0 -c lock_timeout=0 -c idle_in_transaction_session_timeout=0 -c idle_session_timeout=0 -c wal_sender_timeout=20s"
     " -c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=2 -c row_security=off"
@@ -67,7 +67,6 @@ class _Connection(psycopg.Connection[Any]):
 
 def connect(url: str, **options: Any) -> psycopg.Connection[Any]:
     """A connection that commits each statement and prints values as events want them. Raises psycopg.OperationalError."""
-    asked = psycopg.conninfo.conninfo_to_dict(url).get("options")
     fixed: dict[str, Any] = {
         "autocommit": True,
         "application_name": "rainbow capture",
@@ -77,9 +76,15 @@ def connect(url: str, **options: Any) -> psycopg.Connection[Any]:
         "keepalives_idle": 10,
         "keepalives_interval": 5,
         "keepalives_count": 2,
-        "options": f"{asked} {SESSION}" if asked else SESSION,
+        "options": session_options(url),
     }
     return _Connection.connect(url, **{**fixed, **options})
+
+
+def session_options(url: str) -> str:
+    """The options of a session whose values are printed as events want them: the URL's own, then those."""
+    asked = psycopg.conninfo.conninfo_to_dict(url).get("options")
+    return f"{asked} {_SESSION}" if asked else _SESSION
 
 
 def command(connection: pq.abc.PGconn, text: str, check: Check, *, seconds: float = GIVE_UP_AFTER) -> pq.abc.PGresult:

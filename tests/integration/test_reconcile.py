@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import date
 from typing import Any
+from urllib.parse import urlsplit
 
 import psycopg
 import pytest
@@ -12,15 +14,18 @@ from typer.testing import CliRunner
 from rainbow.cli import app as command_line
 from rainbow.cli import reconcile as command
 from rainbow.cli import stack
+from rainbow.errors import DataError
 from rainbow.lake.extract import extract
 from rainbow.lake.files import Lake
 from rainbow.olap.client import connect as connect_clickhouse
 from rainbow.olap.publish import publish
 from rainbow.partitions.dates import PartitionRange
-from rainbow.reconcile import Reconciled, reconcile, repair
+from rainbow.reconcile import Reconciled, reconcile
+from rainbow.settings import settings
 from rainbow.warehouse.load import load
 from rainbow.warehouse.sql import change
 from rainbow.warehouse.transform import transform
+from streaming.repairing import repair
 from tests.integration.mirroring import Mirrored, watch
 from tests.integration.small_shop import DAY_1, DAY_2, at, days, delete, open_shop, put, sell
 
@@ -112,6 +117,55 @@ def test_a_lost_change_and_a_lost_delete_are_named_by_key_and_repaired(mirror: M
     assert repair(found) == {"orderdetails": 2}
     assert reconcile().differences == []
     assert "lake" in found.skipped
+
+
+def test_a_repaired_row_has_the_columns_that_nobody_declared(mirror: Mirrored) -> None:
+    mirror.shop.execute("alter table orderdetails add gift boolean, add seen timestamptz, add note text, add unknown text")
+    for column, kind in {"gift": "Bool", "seen": "String", "note": "String"}.items():
+        for table in ("orderdetails_history", "orderdetails"):
+            mirror.client.command(f"alter table mirror.{table} add column {column} Nullable({kind})")
+    put(mirror.shop, "orderdetails", 1, at(DAY_2), amount="5.00", gift=True, seen=at(DAY_1), note='Trà "%s"\n', unknown="?")
+    assert repair(reconcile()) == {"orderdetails": 1}
+    row = mirror.client.query("select gift, seen, note, _deleted from mirror.orderdetails final where id = 1").first_row
+    assert row == (True, "2024-09-01T12:00:00Z", 'Trà "%s"\n', 0)
+
+
+def test_a_user_that_may_not_lock_rows_is_told_what_repairing_needs(mirror: Mirrored, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(mirror.shop, "orderdetails", 1, at(DAY_2), amount="5.00")
+    mirror.shop.execute("drop role if exists looker")
+    mirror.shop.execute("create role looker login password 'look'")
+    mirror.shop.execute("grant select on all tables in schema public to looker")
+    found = reconcile()
+    url = urlsplit(settings().url_of("postgres"))
+    try:
+        with monkeypatch.context() as patched:
+            patched.setenv("RAINBOW_POSTGRES_URL", url._replace(netloc=f"looker:look@{url.hostname}:{url.port}").geturl())
+            settings.cache_clear()
+            with pytest.raises(DataError, match=r"orderdetails cannot be repaired: .* \(permission denied for table orderdetails\); grant it UPDATE"):
+                repair(found)
+    finally:
+        settings.cache_clear()
+        mirror.shop.execute("drop owned by looker")
+        mirror.shop.execute("drop role looker")
+
+
+@pytest.mark.parametrize(
+    ("values", "shown_on"),
+    [({"amount": "NaN"}, DAY_1), ({"discount": "Infinity"}, DAY_1), ({"created_at": "infinity"}, date(9999, 12, 30))],
+)
+def test_a_value_that_only_postgresql_can_hold_differs(mirror: Mirrored, values: dict[str, str], shown_on: date) -> None:
+    mirror.shop.execute("alter table orderdetails drop constraint orderdetails_discount_check, alter discount type numeric")
+    put(mirror.shop, "orderdetails", 1, at(DAY_2), **values)
+    differences = [(one.table, one.day, one.place) for one in reconcile().differences]
+    assert ("orderdetails", shown_on, "mirror") in differences
+
+
+def test_a_row_that_the_mirror_cannot_hold_is_named_and_the_others_are_repaired(mirror: Mirrored) -> None:
+    put(mirror.shop, "products", 1, at(DAY_2), price="NaN")
+    put(mirror.shop, "products", 2, at(DAY_2), price="7.00")
+    with pytest.raises(DataError, match=r"1 rows could not be repaired: products 1: column price: "):
+        repair(reconcile())
+    assert [(one.table, one.keys) for one in reconcile().differences] == [("products", (1,))]
 
 
 def test_a_day_of_rows_that_the_source_does_not_have_is_repaired(mirror: Mirrored) -> None:
