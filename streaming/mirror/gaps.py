@@ -59,7 +59,7 @@ class GapReader:
         """The partitions that have records in one of their gaps; a gap without ``first`` is not looked at.
 
         The offsets of a transaction's end, or of what was compacted away, hold none. Raises KafkaException or ServiceError when the broker
-        does not tell within these seconds.
+        says nothing for these seconds.
         """
         left: dict[Partition, deque[tuple[int, int]]] = defaultdict(deque)
         for gap in sorted((gap for gap in gaps if gap.first is not None), key=lambda gap: gap.end):
@@ -75,7 +75,9 @@ class GapReader:
         deadline = time.monotonic() + seconds
         while left:
             messages = self._reader.consume(1000, min(0.1, max(deadline - time.monotonic(), 0)))
-            if not messages and time.monotonic() > deadline:
+            if messages:
+                deadline = time.monotonic() + seconds
+            elif time.monotonic() > deadline:
                 raise ServiceError(f"Kafka does not tell whether records of {next(iter(left))[0]} were passed over")
             for message in messages:
                 self._take(message, left, found)
@@ -115,4 +117,6 @@ _OPTIONS = {
     "fetch.max.bytes": 1 << 20,
     "fetch.message.max.bytes": 32 << 10,
     "fetch.wait.max.ms": 10,
+    # a second by default, for which each full queue would stand still once it is emptied
+    "fetch.queue.backoff.ms": 5,
 }

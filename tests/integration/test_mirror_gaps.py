@@ -194,6 +194,36 @@ def test_a_gap_is_of_records_only_where_the_topic_has_some(brands: int) -> None:
     reader.close()
 
 
+class Hesitant:
+    """A client that brings a few records at a time, after a while."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+        self._is_turn = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    def consume(self, _count: int, seconds: float) -> list[Any]:
+        self._is_turn = not self._is_turn
+        if self._is_turn:
+            time.sleep(0.05)
+            return []
+        found: list[Any] = self._client.consume(100, seconds)
+        return found
+
+
+def test_gaps_that_are_far_from_each_other_are_read_as_long_as_records_come(stream_stack: Settings) -> None:
+    forget_topics()
+    send(event("brands", "c", 100 + n, after=row("brands", n), partition=0) for n in range(4000))
+    reader, here = GapReader(), (TOPIC, 0)
+    assert reader.left_out([Gap(here, 0, 1)], 20) == {here}
+    reader._reader = Hesitant(reader._reader)  # type: ignore[assignment]
+    assert reader.left_out([Gap(here, 0, 0), Gap(here, 3999, 4000)], 1) == {here}
+    reader.close()
+    forget_topics()
+
+
 def test_a_topic_that_is_gone_or_a_broker_that_stands_still_tells_nothing(stream_stack: Settings, brands: int) -> None:
     reader, member = GapReader(), consumer(topics.GROUP)
     with pytest.raises((KafkaException, ServiceError)):
