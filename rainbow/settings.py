@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 from urllib.parse import unquote, urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError
@@ -67,6 +67,15 @@ class Settings(BaseSettings):
         None, description="Where OpenLineage events go, file:///path/events.jsonl or http(s)://host/api/v1/lineage; default: nowhere."
     )
     kafka_servers: str | None = Field(None, description="Kafka bootstrap servers, host:port,host:port.")
+    kafka_tls: bool = Field(False, description="Whether the brokers that RAINBOW_KAFKA_SERVERS names are spoken to by TLS.")
+    kafka_ca_file: ProjectPath | None = Field(
+        None, description="Certificates, as PEM, that the brokers' are signed by; default: the system's, or the client library's own."
+    )
+    kafka_user: str | None = Field(None, description="User of the brokers that RAINBOW_KAFKA_SERVERS names; default: they ask for none.")
+    kafka_password: SecretStr | None = Field(None, description="Password of that user.")
+    kafka_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
+        "SCRAM-SHA-512", description="SASL mechanism by which that user is let in: PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512."
+    )
 
     postgres_port: Port = Field(0, description="Port of the local PostgreSQL; 0: any free port, kept from then on.")
     bigquery_port: Port = Field(0, description="Port of the local BigQuery stand-in; 0: any free port, kept from then on.")
@@ -123,12 +132,15 @@ class Settings(BaseSettings):
         return self.home / "stack.env"
 
     def without_secrets(self, text: str) -> str:
-        """The text with the API's token and each password of the settings' URLs replaced by three stars; for what goes to a log or a screen."""
+        """The text with the API's token and each password of the settings replaced by three stars; for what goes to a log or a screen."""
         for url in (self.postgres_url, self.bigquery_url, self.clickhouse_url, self.ledger_url, self.openlineage_url, self.maven_url):
             password = urlsplit(url.get_secret_value()).password if url else None
             if password:
                 text = text.replace(password, "***").replace(unquote(password), "***")
-        return text.replace(self.api_token.get_secret_value(), "***") if self.api_token else text
+        for secret in (self.api_token, self.kafka_password):
+            if secret:
+                text = text.replace(secret.get_secret_value(), "***")
+        return text
 
     def endpoint(self, service: str) -> str | None:
         """The URL of ``postgres``, ``bigquery`` or ``clickhouse``, password included, or the servers of ``kafka``; None without one."""

@@ -10,14 +10,18 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from confluent_kafka import Consumer, Producer
+from confluent_kafka import Consumer, KafkaError, Producer
 from confluent_kafka.admin import AdminClient
 
+from rainbow import brokers
 from rainbow.errors import SettingsError
 from rainbow.settings import settings
 
 # the largest event that travels; a producer refuses a larger one, a topic takes it, a consumer has room for it
 LARGEST_EVENT = 32 << 20
+
+# what says that a record is refused for its length
+TOO_LARGE = (KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_MSG, KafkaError.INVALID_RECORD)
 
 # librdkafka's own defaults stall for most of a minute after a broker's death
 _TUNED: dict[str, Any] = {
@@ -54,9 +58,7 @@ def producer(on_failure: Callable[[Any, Any], None], on_error: Callable[[Any], N
     """
     return Producer(
         {
-            **_TUNED,
-            "bootstrap.servers": servers(),
-            "client.id": "rainbow",
+            **_common(),
             "acks": "all",
             "enable.idempotence": True,
             # with more, librdkafka may count a record that a broker refused while it came back as acknowledged, because one sent after it was
@@ -75,7 +77,6 @@ def producer(on_failure: Callable[[Any, Any], None], on_error: Callable[[Any], N
             "on_delivery": on_failure,
             "delivery.report.only.error": True,
             "error_cb": on_error or _ignore,
-            "logger": _SILENT,
             **options,
         }
     )
@@ -85,9 +86,7 @@ def consumer(group: str, on_error: Callable[[Any], None] | None = None, **option
     """A member of a group, which commits when it is told to and begins at the oldest record. ``options`` are librdkafka's."""
     return Consumer(
         {
-            **_TUNED,
-            "bootstrap.servers": servers(),
-            "client.id": "rainbow",
+            **_common(),
             "group.id": group,
             "group.protocol": "consumer",
             "enable.auto.commit": False,
@@ -95,7 +94,6 @@ def consumer(group: str, on_error: Callable[[Any], None] | None = None, **option
             "fetch.error.backoff.ms": 100,
             "receive.message.max.bytes": 200 << 20,
             "error_cb": on_error or _ignore,
-            "logger": _SILENT,
             **options,
         }
     )
@@ -103,8 +101,12 @@ def consumer(group: str, on_error: Callable[[Any], None] | None = None, **option
 
 def administrator() -> AdminClient:
     """What makes topics and looks them up."""
-    options: dict[str, Any] = {**_TUNED, "bootstrap.servers": servers(), "client.id": "rainbow", "error_cb": _ignore, "logger": _SILENT}
+    options: dict[str, Any] = {**_common(), "error_cb": _ignore}
     return AdminClient(options)
+
+
+def _common() -> dict[str, Any]:
+    return {**_TUNED, **brokers.access(), "bootstrap.servers": servers(), "client.id": "rainbow", "logger": _SILENT}
 
 
 def _ignore(_error: Any) -> None:

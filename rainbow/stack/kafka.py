@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from rainbow.brokers import access, count
 from rainbow.errors import RainbowError, ServiceError
 from rainbow.settings import read_settings
 from rainbow.stack import kafka_jars
@@ -215,6 +216,9 @@ def launch(member: Place, ports: Sequence[int]) -> Launch:
 def check(servers: str) -> None:
     """Ask each broker for the cluster; raises ServiceError when one does not answer, or the cluster lacks one of them."""
     addresses = [server.strip() for server in servers.split(",")]
+    if access():
+        count(servers)
+        return
     for address in addresses:
         found = brokers_known_to(address)
         if found < len(addresses):
@@ -235,7 +239,9 @@ def brokers_known_to(address: str) -> int:
     except OSError as error:
         raise ServiceError(f"nothing answers at {host}:{port} ({error.strerror or error})") from None
     if len(answer) < 12:
-        raise ServiceError(f"what answers at {host}:{port} is no Kafka that takes connections without TLS and password")
+        raise ServiceError(
+            f"what answers at {host}:{port} is no Kafka that takes connections without TLS and password: see RAINBOW_KAFKA_TLS and RAINBOW_KAFKA_USER"
+        )
     return int(struct.unpack(">iii", answer)[2])
 
 
