@@ -60,8 +60,14 @@ class Tables:
         self._known: dict[str, MirrorTable] = {}
 
     def prepare(self) -> None:
-        """Make the declared tables, where they are not there."""
+        """Make the declared tables, where they are not there, and those of their columns that were declared since."""
         kept.create_all(self.patient, TABLES)
+        for table in TABLES:
+            found = self.look_up(table.name)
+            types = tables.columns(table)
+            if found and (new := types.keys() - found.columns.keys()):
+                # NULL in what is there already: only the source knows
+                self.add(found, {name: parts(types[name])[0] for name in types if name in new})
 
     def of(self, name: str, key: Row | None = None) -> MirrorTable | None:
         """A table; one that is not there is made with this key's columns. None when there is no key to make it with. Raises UnusableError."""

@@ -17,7 +17,9 @@ from confluent_kafka import TopicPartition
 
 from rainbow.olap.client import connect
 from rainbow.olap.mirror import tables
+from rainbow.olap.mirror.kept import create_all
 from rainbow.settings import Settings
+from rainbow.source.tables import BY_NAME, TABLES
 from streaming import topics
 from streaming.clients import administrator
 from streaming.mirror import trust
@@ -355,6 +357,23 @@ def test_tables_of_a_name_that_the_mirror_uses_itself_are_left_out_and_stop_noth
     assert clickhouse.query("select count() from mirror.brands_history").first_row == (2,)
     assert all("the mirror keeps tables of its own under such names" in letter["reason"] for letter in letters())
     assert {letter["table"] for letter in letters()} == {"brands_history", "takings_to_history"}
+
+
+def test_a_column_that_was_declared_since_a_table_was_made_is_added_with_its_type(clickhouse: Any) -> None:
+    create_all(clickhouse, TABLES)
+    # as it was made before they were declared
+    for name in ("products_to_history", "products_to_placements", "products", "products_history", "_placements"):
+        clickhouse.command(f"drop table mirror.{name} sync")
+    earlier = {name: type_ for name, type_ in tables.columns(BY_NAME["products"]).items() if name not in ("price", "sold_count")}
+    for statement in tables.create("products", "id", earlier):
+        clickhouse.command(statement)
+    with mirroring():
+        send([event("products", "c", 100, after=row("products", 1))])
+        wait_until_read()
+    for table in ("products", "products_history"):
+        assert rows(clickhouse, table, "price, sold_count") == [(Decimal("10.5000"), 0)]
+        types = clickhouse.query(f"select toTypeName(price), toTypeName(sold_count) from mirror.{table}").first_row
+        assert types == ("Nullable(Decimal(18, 4))", "Nullable(Int64)")
 
 
 @pytest.mark.parametrize("statements", [1, 2])
