@@ -8,7 +8,7 @@ so it changes at the same instant. The unified views (`rainbow.olap.serving`) ar
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, date, datetime, timedelta
@@ -62,7 +62,7 @@ class Watermark:
 class Published:
     """What a publish did: rows that travelled, by table; no table when ClickHouse had it all.
 
-    ``content`` has, for each table, a count and a sum by day that change with any of its rows.
+    ``content`` has, for each table, a count and sums by day that change with any of its rows.
     """
 
     watermark: Watermark
@@ -92,7 +92,7 @@ def publish(
     watermark = watermark_of(manifests, rebuild.finished(warehouse))
     there = watermarks(clickhouse)
     laid = [lay(models[name]) for name in (*DIMENSIONS, *VIEWS)]
-    stale = [t for t in laid if there.get(t.model.name, {}).get("data_version") != watermark.data_version]
+    stale = [t for t in laid if _is_stale(there.get(t.model.name, {}), watermark)]
     if not stale:
         serve(clickhouse)
         return Published(watermark, {}, of_clickhouse(clickhouse, laid))
@@ -116,6 +116,11 @@ def publish(
     serve(clickhouse)
     rest = [t for t in laid if t not in stale]
     return Published(watermark, counts, {**wanted, **of_clickhouse(clickhouse, rest)})
+
+
+def _is_stale(there: Mapping[str, Any], watermark: Watermark) -> bool:
+    """Whether a table with this watermark was made from something else, or lacks the changed days, which could not be found out then."""
+    return there.get("data_version") != watermark.data_version or there.get("changed_days", ()) is None
 
 
 def _manifests(client: bigquery.Client) -> list[bigquery.Row]:

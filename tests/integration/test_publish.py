@@ -102,6 +102,24 @@ def test_what_a_rebuild_has_put_right_is_published(published: Any, small_shop: C
     assert publish().rows == {}
 
 
+def test_days_that_changed_and_could_not_be_found_out_are_found_out_by_the_next_publish(
+    published: Any, small_shop: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def changed_days() -> set[str]:
+        return {str(mark["changed_days"]) for mark in publishing.watermarks(published).values()}
+
+    put(small_shop, "orderdetails", 1, datetime.now(UTC), amount="5.00")
+    with monkeypatch.context() as patched:
+        patched.setattr(publishing, "MOST_CHANGED", 0)
+        until_published(days(DAY_2))
+    assert changed_days() == {"None"}
+    before = made_at(published)
+    assert set(publish().rows.values()) == {0}
+    assert changed_days() == {f"['{DAY_1}']"}
+    assert made_at(published) == before
+    assert publish().rows == {}
+
+
 def test_charts_have_a_day_when_todays_alone_was_run(small_shop: Connection, clickhouse: Any) -> None:
     open_shop(small_shop)
     sell(small_shop, 1, datetime.now(UTC))
