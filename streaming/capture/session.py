@@ -62,6 +62,7 @@ class Session:
             try:
                 state.process = replication.process
                 server = replication.identify(state.check)
+                self._refuse_earlier(server)
                 note = self._catch_up(replication, note, found, server, standing.publication, tables)
                 self._tables = note.tables
                 self._follow(replication, server, standing)
@@ -129,7 +130,6 @@ class Session:
         """Take the snapshots that are missing; the note of all that are complete."""
         database = self._side.info.dbname
         if note is None or (reason := _why_anew(note, found, server, database, publication)):
-            self._refuse_earlier(server)
             self._say(f"snapshot of {len(tables)} tables: {reason if note else 'there is none yet'}")
             if note:
                 # or it would be taken for that of the new slot, should its snapshot not come to its end
@@ -153,7 +153,8 @@ class Session:
 
     def _refuse_earlier(self, server: wire.Server) -> None:
         """Raise ServiceError when the server's log ends before positions of which the topics tell: what it writes would count as older."""
-        newest = sent.newest_position(self._state.check)
+        # what this process saw acknowledged is known; of what was sent before it began the topics tell
+        newest = self._state.confirmed or sent.newest_position(self._state.check)
         if server.position < newest:
             raise ServiceError(
                 f"PostgreSQL's log is at {wire.lsn_text(server.position)}, the topics tell of changes up to {wire.lsn_text(newest)}: it is "
@@ -193,7 +194,7 @@ class Session:
         state, outbox = self._state, self._outbox
         # what was sent before is acknowledged first, so that nothing older comes behind what is read again
         outbox.drain(state.check)
-        if state.timeline != server.timeline or server.position < state.confirmed:
+        if state.timeline != server.timeline:
             state.timeline, state.confirmed = server.timeline, 0
         replication.start(SLOT, catalog.PUBLICATION, state.confirmed, state.check)
         state.published = None

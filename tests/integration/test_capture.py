@@ -476,8 +476,12 @@ def test_a_table_that_is_made_again_while_it_streams_is_published_again(shop: Co
     assert rows(records(BRANDS)) == rows_of(shop, "brands")
 
 
-def test_a_server_whose_log_ends_before_what_was_sent_is_refused_until_that_is_forgotten(shop: Connection) -> None:
+@pytest.mark.parametrize("has_slot", [False, True])
+def test_a_server_whose_log_ends_before_what_was_sent_is_refused_until_that_is_forgotten(shop: Connection, has_slot: bool) -> None:
     new(shop, "Oak")
+    if has_slot:
+        with capturing():
+            wait_until_confirmed(shop)
     later = wire.lsn("FFFF/0")
     send([event("brands", "c", later, after=row("brands", 1)), *(tombstone("brands", {"id": 1}) for _ in range(3))])
     assert re.search(
