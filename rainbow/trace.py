@@ -25,7 +25,7 @@ from rainbow.lake.files import Lake
 from rainbow.lake.read import connect as connect_duckdb
 from rainbow.lake.read import scan
 from rainbow.olap.client import connect as connect_clickhouse
-from rainbow.olap.published import OVER_ALL_DAYS, VIEWS
+from rainbow.olap.published import OVER_ALL_DAYS, SUMS, VIEWS
 from rainbow.olap.serving.sides import Side, Sides, sides
 from rainbow.query import Store, query
 from rainbow.settings import settings
@@ -34,7 +34,6 @@ from rainbow.source.tables import BY_NAME
 TRACED = tuple(view for view in VIEWS if view not in OVER_ALL_DAYS)
 
 COUNTS = ("orders", "lines")
-SUMS = ("sales_quantity", "total_sales_amount", "total_discount_amount", "net_sales_amount")
 
 # the lake's and raw's newest version of an order and of a line, as staging takes it; a version of the day lies in its partition or in a later one
 _NEWEST = """

@@ -18,7 +18,7 @@ import orjson
 from streaming.topics import PREFIX
 
 # what Debezium writes for a value that the log does not hold, as it was not changed and is stored apart (TOAST)
-UNAVAILABLE = b'"__debezium_unavailable_value"'
+UNAVAILABLE = "__debezium_unavailable_value"
 
 # Debezium marks a delete with the key that the row has from then on, and the create with the one that it had
 NEW_KEY, OLD_KEY = "__debezium.newkey", "__debezium.oldkey"

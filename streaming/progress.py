@@ -20,14 +20,12 @@ import orjson
 
 from rainbow.errors import ServiceError
 from streaming import topics
+from streaming.capture.slot import SLOT
 
 if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
     from confluent_kafka import Consumer
     from confluent_kafka.admin import AdminClient
-
-# the slot that capture reads
-SLOT = "rainbow"
 
 # a partition of a topic, and its next offset
 Positions = dict[tuple[str, int], int]

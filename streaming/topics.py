@@ -28,7 +28,7 @@ GROUP = f"{PREFIX}-mirror"
 PARTITIONS = 3
 REPLICAS = 2
 
-# a row with its image before the change, as JSON; what is larger is a dead letter
+# a row with its image before the change, as JSON, and some room: a producer refuses what is larger than 32 MB, see ``clients``
 LARGEST_RECORD = 33 << 20
 
 

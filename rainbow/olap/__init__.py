@@ -1,1 +1,1 @@
-"""ClickHouse: the batch views as published, and the views that charts read."""
+"""ClickHouse: the batch views as published, the mirror's tables, and the views that charts read."""

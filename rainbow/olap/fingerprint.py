@@ -49,7 +49,7 @@ def lay(model: project.Statement) -> Laid:
 
 
 def of_bigquery(client: bigquery.Client, tables: Iterable[Laid]) -> dict[str, Days]:
-    """Count and sum by table and day, of the warehouse."""
+    """Count and sums by table and day, of the warehouse."""
     query = " union all ".join(_select(t, f"warehouse.{t.model.name}", "date '1970-01-01'", _in_bigquery) for t in tables)
     found: dict[str, Days] = {t.model.name: {} for t in tables}
     for name, day, *sums in (tuple(row.values()) for row in rows(client, query)):
@@ -58,7 +58,7 @@ def of_bigquery(client: bigquery.Client, tables: Iterable[Laid]) -> dict[str, Da
 
 
 def of_clickhouse(client: Client, tables: Iterable[Laid], suffix: str = "") -> dict[str, Days]:
-    """Count and sum by table and day, of ClickHouse's database ``batch``."""
+    """Count and sums by table and day, of ClickHouse's database ``batch``."""
     found: dict[str, Days] = {t.model.name: {} for t in tables}
     if not found:
         return found

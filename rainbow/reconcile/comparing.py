@@ -17,6 +17,7 @@ from rainbow.lake.extract import has_xmin
 from rainbow.lake.files import Lake
 from rainbow.lake.late import unseen
 from rainbow.lake.read import connect_with_views
+from rainbow.olap.published import SUMS
 from rainbow.partitions.dates import PartitionRange, start_of_next
 from rainbow.reconcile.checksums import EDGES, Dialect, by_day, by_key, cents_of, day_of, newest
 from rainbow.source import reader
@@ -32,7 +33,6 @@ Days = dict[date, tuple[int, ...]]
 
 # the sales of a day: orders, lines, and what they come to; views have no lines
 SALES = "sales"
-_SUMS = ("sales_quantity", "total_sales_amount", "total_discount_amount", "net_sales_amount")
 
 # looks at what differs in the mirror, after it was given time: an event may have been on its way
 LOOKS = 3
@@ -225,7 +225,7 @@ _ADVICE = {
     "lake": "rainbow plan {day} says what is missing; rainbow backfill {day} {day} --force extracts it again",
     "raw": "rainbow backfill {day} {day} --select 'raw/*+' --force loads it again",
     "fact_sales": "rainbow rebuild fact_sales --from {day}",
-    "batch.total_sales": "rainbow backfill {day} {day} --select 'olap/*' --force publishes it again",
+    "batch.total_sales": "rainbow rebuild fact_sales --from {day} makes the views again and publishes what differs",
     "mirror": "rainbow reconcile --day {day} --repair reads these rows again from PostgreSQL",
     "serving.total_sales": "rainbow trace total_sales --day {day} shows both sides",
 }
@@ -342,7 +342,7 @@ def _of_view(database: str, partitions: PartitionRange | None) -> Days:
     from rainbow.olap.client import connect as connect_clickhouse
 
     within = f"sales_date between toDate32('{partitions.first}') and toDate32('{partitions.last}')" if partitions else "true"
-    quantity, *amounts = _SUMS
+    quantity, *amounts = SUMS
     sums = ", ".join([f"sum({quantity})", *(f"toInt64(sum({name}) * 100)" for name in amounts)])
     with connect_clickhouse() as client:
         if not client.command(f"exists table {database}.total_sales"):

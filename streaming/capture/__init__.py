@@ -1,5 +1,6 @@
 """Capture: PostgreSQL's changes into Kafka, a topic a table, in Debezium's envelope.
 
-``run.follow`` is the whole of it: it makes ready what is needed (``catalog``, ``slot``), takes the initial snapshot (``snapshot``), then
-reads the logical replication (``replication``, ``pgoutput``, ``patterns``) and sends events (``changes``, ``outbox``) for ever.
+``run`` follows the source for ever, a ``session`` a connection: it makes ready what is needed (``catalog``, ``slot``, ``notes``, ``sent``)
+and takes the snapshots that are missing (``snapshot``); then the ``stream`` reads the logical replication (``wire``, ``pgoutput``,
+``patterns``) and sends events (``changes``, ``outbox``). ``state`` outlives a connection, ``watch`` shows it.
 """

@@ -1,6 +1,6 @@
 """What PostgreSQL's catalogue says of what is captured: the publication, its tables, their columns and keys.
 
-The publication is made when there is none, with the declared tables that exist. One that exists is used as it is, and declared
+The publication is made when there is none, with the declared tables that can be told by a key. One that exists is used as it is, and declared
 tables that it lacks are added to it where that is allowed.
 """
 
@@ -16,16 +16,16 @@ from psycopg import sql
 from rainbow.errors import DataError, ServiceError
 from rainbow.source.tables import BY_NAME
 from streaming.events import Field, Shape
+from streaming.topics import SCHEMA
 
 PUBLICATION = "rainbow"
-SCHEMA = "public"
 
 # the first that tells a publication's column lists and row filters
 OLDEST = 15
 
 
 class NoTablesError(DataError):
-    """The source has none of the tables yet."""
+    """The source has none of the tables yet, or none that may be published."""
 
 
 Say = Callable[[str], None]
@@ -96,7 +96,9 @@ def publish(connection: Connection, say: Say, warn: Say) -> None:
         warn(_no_identity(f"{SCHEMA}.{name}"))
     if found is None:
         if not publishable:
-            raise NoTablesError("the source has none of the shop's tables: make them with `rainbow seed --schema-only`")
+            if there:
+                raise NoTablesError("none of the shop's tables can be captured, as none has a replica identity")
+            raise NoTablesError("the source has none of the shop's tables, and views cannot be captured: see `rainbow seed --schema-only`")
         _change(connection, f"create publication {PUBLICATION} for table {_list(publishable)} with (publish_via_partition_root = true)")
         say(f"publication {PUBLICATION} made, of {len(publishable)} tables")
     elif not found[1]:

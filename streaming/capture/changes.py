@@ -21,6 +21,7 @@ _KEEPALIVE = struct.Struct(">xQQ?")
 _WHERE = 25
 _ROW = 30
 _W = ord("w")
+_UNAVAILABLE = f'"{events.UNAVAILABLE}"'.encode()
 
 BEGIN, COMMIT, RELATION, TRUNCATE = b"B"[0], b"C"[0], b"R"[0], b"T"[0]
 
@@ -237,7 +238,7 @@ class Table:
             return
         # of a key that stands alone the other columns are NULL
         new = _filled(change.new, change.old, range(len(change.new)) if change.old_kind == "O" else shape.key)
-        written = [events.UNAVAILABLE if text is UNCHANGED else write for text, write in zip(new, self._write(new), strict=True)]
+        written = [_UNAVAILABLE if text is UNCHANGED else write for text, write in zip(new, self._write(new), strict=True)]
         after, key = shape.row(written), shape.key_of(written)
         if change.op == "U" and old_key is not None and old_key != key:
             self._send_deleted(before, old_key, lsn, {events.NEW_KEY: key})

@@ -17,12 +17,10 @@ import orjson
 from confluent_kafka import KafkaError, KafkaException
 
 from streaming import clients
+from streaming.clients import TOO_LARGE
 from streaming.topics import DEAD_LETTERS, table_of
 
 Check = Callable[[], None]
-
-# a record that is refused for what it is
-_TOO_LARGE = (KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_MSG, KafkaError.INVALID_RECORD)
 
 
 class Outbox:
@@ -51,7 +49,7 @@ class Outbox:
         while (refused := self._refusal(topic, value, key, options)) is not None:
             if refused.code() == KafkaError._QUEUE_FULL:
                 self.wait_for_room(check)
-            elif refused.code() in _TOO_LARGE:
+            elif refused.code() in TOO_LARGE:
                 self._bury(topic, key, refused)
                 return
             else:
@@ -93,7 +91,7 @@ class Outbox:
         """Deal with failures: a record that is too large becomes a dead letter, anything else is raised."""
         failures, self._failures = self._failures, []
         for error, message in failures:
-            if error.code() in _TOO_LARGE and message.topic() != DEAD_LETTERS:
+            if error.code() in TOO_LARGE and message.topic() != DEAD_LETTERS:
                 self._bury(message.topic(), message.key(), error)
             else:
                 self.failed = True

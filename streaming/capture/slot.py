@@ -11,7 +11,6 @@ from typing import Any, LiteralString
 import psycopg
 
 from rainbow.errors import LockedError, RainbowError, ServiceError
-from streaming.capture.wire import lsn
 
 SLOT = "rainbow"
 
@@ -23,28 +22,22 @@ Connection = psycopg.Connection[Any]
 
 @dataclass(frozen=True)
 class Slot:
-    """A slot as it is: its database, the server process that reads from it now, whether what it needs is gone, positions in bytes."""
+    """A slot as it is: its database, the server process that reads from it now, whether what it needs is gone."""
 
     plugin: str
     database: str
     process: int | None
     lost: bool
-    confirmed: int
-    start: int
 
 
 def look(connection: Connection, name: str = SLOT) -> Slot | None:
     """The slot of this name, of whatever database."""
     row = connection.execute(
-        """select plugin::text, database::text, active_pid, coalesce(wal_status, '') = 'lost' or confirmed_flush_lsn is null,
-                  coalesce(confirmed_flush_lsn, '0/0')::text, coalesce(restart_lsn, '0/0')::text
+        """select plugin::text, database::text, active_pid, coalesce(wal_status, '') = 'lost' or confirmed_flush_lsn is null
            from pg_replication_slots where slot_name = %s and slot_type = 'logical'""",
         [name],
     ).fetchone()
-    if row is None:
-        return None
-    plugin, database, process, lost, confirmed, start = row
-    return Slot(plugin, database, process, lost, lsn(confirmed), lsn(start))
+    return None if row is None else Slot(*row)
 
 
 def lock(connection: Connection, mine: int | None, seconds: float, check: Callable[[], None]) -> None:

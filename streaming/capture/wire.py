@@ -29,7 +29,6 @@ _SESSION = (
 )
 
 _FEEDBACK = struct.Struct(">cqqqqb")
-_XLOG_HEADER = 25
 
 Check = Callable[[], None]
 

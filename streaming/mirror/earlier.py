@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 from orjson import loads
 
 from rainbow.olap.mirror.tables import OWN_COLUMNS
+from streaming.events import UNAVAILABLE
 from streaming.mirror.columns import parts
-from streaming.mirror.envelopes import UNAVAILABLE, Change, Row, is_unavailable
+from streaming.mirror.envelopes import Change, Row, is_unavailable
 from streaming.mirror.tables import MirrorTable, quoted
 
 if TYPE_CHECKING:

@@ -9,13 +9,9 @@ from typing import Any, NamedTuple, Protocol
 import msgspec
 from orjson import JSONDecodeError, loads
 
+from streaming.events import NEW_KEY, UNAVAILABLE
+
 Row = dict[str, Any]
-
-# what stands for a big value that was not written again, where the log does not hold it
-UNAVAILABLE = "__debezium_unavailable_value"
-
-# the header with which a delete says that the row goes on under another key
-NEW_KEY = "__debezium.newkey"
 
 _UNAVAILABLE = UNAVAILABLE.encode()
 _ESCAPED_HALF = b"\\ud"

@@ -1,4 +1,4 @@
-"""Dead letters: what the mirror could not use goes to a topic of its own, whole and with the reason, before the mirror goes on."""
+"""Dead letters: what the mirror could not use goes to a topic of its own, with the reason, before the mirror goes on."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import orjson
 from confluent_kafka import KafkaError, KafkaException, Producer
 
 from streaming import topics
-from streaming.clients import administrator, producer
+from streaming.clients import TOO_LARGE, administrator, producer
 from streaming.mirror.envelopes import Message
 
 log = logging.getLogger("rainbow.mirror")
@@ -36,8 +36,8 @@ class DeadLetters:
         try:
             refused = self._written([letter(message, reason) for message, reason in rejected])
             # a letter is longer than the message that it holds; that is still where the letter says
-            too_long = [rejected[n] for n, error in refused.items() if error.code() in _TOO_LONG]
-            others = [error for error in refused.values() if error.code() not in _TOO_LONG]
+            too_long = [rejected[n] for n, error in refused.items() if error.code() in TOO_LARGE]
+            others = [error for error in refused.values() if error.code() not in TOO_LARGE]
             others += self._written([letter(message, reason, whole=False) for message, reason in too_long]).values()
             if others:
                 raise KafkaException(others[0])
@@ -73,9 +73,6 @@ class DeadLetters:
                 return
             except BufferError:
                 to.poll(1)
-
-
-_TOO_LONG = (KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_MSG, KafkaError.INVALID_RECORD)
 
 
 def _note(refused: dict[int, KafkaError], number: int, error: KafkaError | None, _message: Any) -> None:

@@ -26,12 +26,12 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self.rows = Counter("rainbow_mirror_rows", "Rows inserted, by table.", ["table"], registry=self.registry)
+        self.rows = Counter("rainbow_mirror_rows", "Changes brought in, by table.", ["table"], registry=self.registry)
         self.dead_letters = Counter("rainbow_mirror_dead_letters", "Messages set aside, by table.", ["table"], registry=self.registry)
         self.retries = Counter("rainbow_mirror_retries", "Batches that had to be tried again.", registry=self.registry)
         self.batches = Histogram(
             "rainbow_mirror_batch_seconds",
-            "Seconds from a batch's last event read to all of it in ClickHouse.",
+            "Seconds that a batch takes until all of it is in ClickHouse.",
             registry=self.registry,
             buckets=(0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30),
         )

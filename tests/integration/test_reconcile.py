@@ -141,7 +141,9 @@ def test_a_user_that_may_not_lock_rows_is_told_what_repairing_needs(mirror: Mirr
         with monkeypatch.context() as patched:
             patched.setenv("RAINBOW_POSTGRES_URL", url._replace(netloc=f"looker:look@{url.hostname}:{url.port}").geturl())
             settings.cache_clear()
-            with pytest.raises(DataError, match=r"orderdetails cannot be repaired: .* \(permission denied for table orderdetails\); grant it UPDATE"):
+            with pytest.raises(
+                DataError, match=r"orderdetails cannot be repaired: .* \(permission denied for table orderdetails\); grant it UPDATE"
+            ):
                 repair(found)
     finally:
         settings.cache_clear()

@@ -1,4 +1,4 @@
-"""The tables that are worked out of the mirror's histories: all are made, filled and kept in step with them here.
+"""The tables that are worked out of the mirror's histories: all are made, filled and kept in step with what is inserted here.
 
 Several mirrors may do so at the same time, and each may be killed in the middle. So a table is filled without regard to what it has, in
 such a way that a row that comes again does no harm, and is noted as filled, in its comment, at the end; as long as it is not, it is filled

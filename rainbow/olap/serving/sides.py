@@ -18,7 +18,7 @@ Side = Literal["batch", "mirror"]
 @dataclass(frozen=True)
 class Sides:
     """The sides of a view's days: the batch has those from ``first`` to ``last``, but for ``touched``, which something beyond the
-    watermark has changed. ``first`` and ``last`` are None where there is no mirror, or nothing of the batch is used.
+    watermark has changed. ``last`` is None where nothing of the batch is used, ``first``, too, where nothing is published.
     """
 
     form: Form
