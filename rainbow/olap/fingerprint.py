@@ -1,25 +1,19 @@
-"""Fingerprints: what a table holds, day by day, in numbers that BigQuery and ClickHouse work out alike.
-
-A row's fingerprint is a polynomial of its values modulo a prime, a day's the count and the sum of its rows'. Days whose
-fingerprints agree hold the same rows (but for a chance of about one in two thousand million a day).
-"""
+"""Fingerprints: what a published table holds, day by day, in the numbers of ``rainbow.checksums``."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING
 
+from rainbow.checksums import WORDS, Words, polynomial
 from rainbow.warehouse import project
 from rainbow.warehouse.sql import rows
 
 if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
     from google.cloud import bigquery
-
-PRIME = 2**31 - 1
-FACTOR = 1_000_003
 
 # by day: how many rows, a sum that changes with any of their columns, and one that does not change with text
 Days = dict[date, tuple[int, int, int]]
@@ -50,7 +44,7 @@ def lay(model: project.Statement) -> Laid:
 
 def of_bigquery(client: bigquery.Client, tables: Iterable[Laid]) -> dict[str, Days]:
     """Count and sums by table and day, of the warehouse."""
-    query = " union all ".join(_select(t, f"warehouse.{t.model.name}", "date '1970-01-01'", _in_bigquery) for t in tables)
+    query = " union all ".join(_select(t, f"warehouse.{t.model.name}", "date '1970-01-01'", WORDS["bigquery"]) for t in tables)
     found: dict[str, Days] = {t.model.name: {} for t in tables}
     for name, day, *sums in (tuple(row.values()) for row in rows(client, query)):
         found[name][day] = (sums[0], sums[1], sums[2])
@@ -62,16 +56,16 @@ def of_clickhouse(client: Client, tables: Iterable[Laid], suffix: str = "") -> d
     found: dict[str, Days] = {t.model.name: {} for t in tables}
     if not found:
         return found
-    query = " union all ".join(_select(t, f"batch.{t.model.name}{suffix}", "toDate32('1970-01-01')", _in_clickhouse) for t in tables)
+    query = " union all ".join(_select(t, f"batch.{t.model.name}{suffix}", "toDate32('1970-01-01')", WORDS["clickhouse"]) for t in tables)
     for name, day, *sums in client.query(query).result_rows:
         found[name][day] = (int(sums[0]), int(sums[1]), int(sums[2]))
     return found
 
 
-def _select(table: Laid, source: str, no_day: str, value: Callable[[str, str], str]) -> str:
+def _select(table: Laid, source: str, no_day: str, words: Words) -> str:
     types = table.model.columns
-    mixed = _mixed([value(column, types[column]) for column in table.columns])
-    figures = _mixed([value(column, types[column]) for column in table.columns if types[column] != "string"])
+    mixed = polynomial(_value(words, column, types[column]) for column in table.columns)
+    figures = polynomial(_value(words, column, types[column]) for column in table.columns if types[column] != "string")
     day = table.day or no_day
     return (
         f"select '{table.model.name}' as table_name, day, count(*) as row_count, sum(mixed) as total, sum(figures) as total_figures "
@@ -79,33 +73,8 @@ def _select(table: Laid, source: str, no_day: str, value: Callable[[str, str], s
     )
 
 
-def _mixed(values: Sequence[str]) -> str:
-    """A number that depends on each of the values, and on their order."""
-    mixed = "0"
-    for one in values:
-        mixed = f"mod({mixed} * {FACTOR} + mod({one}, {PRIME}), {PRIME})"
-    return mixed
-
-
-def _in_bigquery(column: str, type_: str) -> str:
+def _value(words: Words, column: str, type_: str) -> str:
     kind = type_.partition("(")[0]
     if kind == "numeric":
-        scale = int(type_.rstrip(")").rpartition(",")[2])
-        return f"coalesce(cast(cast({column} as numeric(18, {scale})) * {10**scale} as int64), 0)"
-    return {
-        "int64": f"coalesce({column}, 0)",
-        "string": f"cast(concat('0x', substr(to_hex(md5(coalesce({column}, ''))), 1, 8)) as int64)",
-        "timestamp": f"coalesce(unix_micros({column}), 0)",
-    }[kind]
-
-
-def _in_clickhouse(column: str, type_: str) -> str:
-    kind = type_.partition("(")[0]
-    if kind == "numeric":
-        scale = int(type_.rstrip(")").rpartition(",")[2])
-        return f"ifNull(toInt64({column} * {10**scale}), 0)"
-    return {
-        "int64": f"ifNull({column}, 0)",
-        "string": f"toInt64(reinterpretAsUInt32(reverse(substring(MD5(ifNull({column}, '')), 1, 4))))",
-        "timestamp": f"ifNull(toUnixTimestamp64Micro({column}), 0)",
-    }[kind]
+        return words.scaled(column, int(type_.rstrip(")").rpartition(",")[2]))
+    return {"int64": words.whole, "string": words.text, "timestamp": words.moment}[kind](column)

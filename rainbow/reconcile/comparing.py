@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from psycopg import sql
 
+from rainbow.checksums import EDGES, Dialect
 from rainbow.errors import RainbowError
 from rainbow.lake import manifest as manifests
 from rainbow.lake.extract import has_xmin
@@ -19,7 +20,7 @@ from rainbow.lake.late import unseen
 from rainbow.lake.read import connect_with_views
 from rainbow.olap.published import SUMS
 from rainbow.partitions.dates import PartitionRange, start_of_next
-from rainbow.reconcile.checksums import EDGES, Dialect, by_day, by_key, cents_of, day_of, newest
+from rainbow.reconcile.checksums import by_day, by_key, cents_of, day_of, newest
 from rainbow.source import reader
 from rainbow.source.connection import connect
 from rainbow.source.tables import TABLES, Table
