@@ -8,7 +8,7 @@ import time
 import psycopg
 from confluent_kafka import KafkaError, KafkaException
 
-from rainbow.errors import ServiceError
+from rainbow.errors import LockedError, ServiceError
 from rainbow.olap.client import connect as connect_clickhouse
 from rainbow.olap.serving import serve
 from rainbow.source.connection import connect
@@ -22,10 +22,14 @@ _SECONDS = 20.0
 def forget() -> None:
     """Drop the slot, the topics of capture and the mirror's database; the views show the batch alone from then on. May be repeated.
 
-    Raises LockedError while a capture runs, ServiceError when a service does not answer.
+    Raises LockedError while a capture or a mirror runs, ServiceError when a service does not answer.
     """
     with connect(autocommit=True) as connection, connect_clickhouse() as clickhouse:
         slot.lock(connection, None, 0, lambda: None)
+        if _is_mirrored():
+            raise LockedError(
+                "a mirror runs: stop it first (one that was killed counts as running until Kafka has missed it, a minute at most)"
+            )
         try:
             slot.drop(connection)
         except psycopg.Error as error:
@@ -36,6 +40,17 @@ def forget() -> None:
             raise ServiceError(f"the topics cannot be deleted: {error.args[0].str()}; see `rainbow status`") from error
         clickhouse.command("drop database if exists mirror sync")
         serve(clickhouse)
+
+
+def _is_mirrored() -> bool:
+    """Whether the mirrors' group has members."""
+    admin = administrator()
+    try:
+        return bool(admin.describe_consumer_groups([topics.GROUP], request_timeout=_SECONDS)[topics.GROUP].result(_SECONDS).members)
+    except KafkaException as error:
+        if error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:
+            return False
+        raise ServiceError(f"Kafka does not tell whether a mirror runs: {error.args[0].str()}; see `rainbow status`") from error
 
 
 def _delete_topics() -> None:

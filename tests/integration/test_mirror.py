@@ -15,6 +15,7 @@ import orjson
 import pytest
 from confluent_kafka import TopicPartition
 
+from rainbow.errors import LockedError
 from rainbow.olap.client import connect
 from rainbow.olap.mirror import tables
 from rainbow.olap.mirror.kept import create_all
@@ -22,6 +23,7 @@ from rainbow.settings import Settings
 from rainbow.source.tables import BY_NAME, TABLES
 from streaming import topics
 from streaming.clients import administrator
+from streaming.forgetting import forget
 from streaming.mirror import trust
 from streaming.mirror.consumer import Mirror
 from tests.integration.change_events import Event, as_json, event, forget_topics, row, send, tombstone, truncation
@@ -374,6 +376,13 @@ def test_a_column_that_was_declared_since_a_table_was_made_is_added_with_its_typ
         assert rows(clickhouse, table, "price, sold_count") == [(Decimal("10.5000"), 0)]
         types = clickhouse.query(f"select toTypeName(price), toTypeName(sold_count) from mirror.{table}").first_row
         assert types == ("Nullable(Decimal(18, 4))", "Nullable(Int64)")
+
+
+def test_what_is_mirrored_now_is_not_forgotten(clickhouse: Any, mirrored: Mirrored) -> None:
+    mirrored(event("brands", "c", 100, after=row("brands", 1)))
+    with pytest.raises(LockedError, match="a mirror runs: stop it first"):
+        forget()
+    assert rows(clickhouse, "brands", "id") == [(1,)]
 
 
 @pytest.mark.parametrize("statements", [1, 2])
