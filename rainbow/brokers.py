@@ -46,10 +46,13 @@ def count(servers: str) -> int:
 
     options: dict[str, Any] = {_PYTHONS[name]: value for name, value in access().items()}
     try:
-        client = KafkaAdminClient(bootstrap_servers=servers.split(","), request_timeout_ms=10_000, **options)
+        client = KafkaAdminClient(bootstrap_servers=servers.split(","), bootstrap_timeout_ms=5_000, request_timeout_ms=10_000, **options)
         try:
             return len(client.describe_cluster()["brokers"])
         finally:
             client.close()
     except (KafkaError, OSError) as error:
-        raise ServiceError(f"kafka does not let us in at {servers}: {error}") from error
+        asked = (
+            "; what its brokers ask for is in the settings RAINBOW_KAFKA_TLS, _CA_FILE, _USER, _PASSWORD and _MECHANISM" if options else ""
+        )
+        raise ServiceError(f"kafka does not let us in at {servers}: {error}{asked}") from error
