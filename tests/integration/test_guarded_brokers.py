@@ -26,7 +26,11 @@ from streaming.clients import administrator, consumer, producer
 from tests.conftest import _folder as a_folder
 from tests.conftest import _settings_of as settings_of
 
-pytestmark = pytest.mark.services
+pytestmark = [
+    pytest.mark.services,
+    # kafka-python reads its own files in a way that Python is giving up
+    pytest.mark.filterwarnings("ignore:(read_text|open_text) is deprecated:DeprecationWarning"),
+]
 
 LOGIN = 'org.apache.kafka.common.security.plain.PlainLoginModule required user_rainbow="s3cret";'
 
