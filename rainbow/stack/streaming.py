@@ -1,7 +1,7 @@
 """The speed layer's own processes in the stack: capture and mirror, as the commands that anybody can run by hand.
 
-They are commands and not imports, since nothing in ``rainbow`` but the command line imports ``streaming``. Neither has a port, a password or data:
-what they must remember is in PostgreSQL, Kafka and ClickHouse. So each is started again when it crashed, by a keeper.
+They are commands and not imports, since nothing in ``rainbow`` but the command line imports ``streaming``. Neither has a port, a password
+or data: what they must remember is in PostgreSQL, Kafka and ClickHouse. So each is started again when it crashed, by a keeper.
 """
 
 from __future__ import annotations

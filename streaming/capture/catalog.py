@@ -1,7 +1,7 @@
 """What PostgreSQL's catalogue says of what is captured: the publication, its tables, their columns and keys.
 
-The publication is made when there is none, with the declared tables that can be told by a key. One that exists is used as it is, and declared
-tables that it lacks are added to it where that is allowed.
+The publication is made when there is none, with the declared tables that have a replica identity. One that exists is used as it is, and
+declared tables that it lacks are added to it where that is allowed.
 """
 
 from __future__ import annotations
